@@ -1,0 +1,156 @@
+"""Archive room: a target that is a directory: a mounted server, an external disk.
+
+Nothing is made above the configured path, so that a mount that is not there is never filled in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Collection
+
+from labferry.archive.base import Archive, Carried, ignore, never
+from labferry.archive.carrier import Carrier
+from labferry.archive.content import checksum
+from labferry.archive.faults import OTHER_KIND, in_one, target_full, target_missing, working_at
+from labferry.archive.folders import FILE, FOLDER, open_folder, owning
+from labferry.archive.meter import Meter
+from labferry.archive.naming import before_lab
+from labferry.archive.plan import Difference, Evidence, Fault, Item, Plan, Progress
+from labferry.archive.source import session_folder
+from labferry.errors import BlockedError, UnavailableError
+from labferry.model import show_path
+
+
+class DirectoryArchive(Archive):
+    """A directory as an archive.
+
+    Parameters
+    ----------
+    target : str
+        The target's name in the configuration.
+    path : bytes
+        As configured, absolute; may contain `{lab}`. What stands before the part with the placeholder must exist, from
+        there on folders are made; without a placeholder the whole path must exist.
+    """
+
+    def __init__(self, target: str, path: bytes) -> None:
+        self.target = target
+        self._above_lab = before_lab(path)
+
+    def preflight(self, base: bytes) -> None:
+        """Look whether the directory is there, writable and not full; see `Archive.preflight`."""
+        place = base if os.path.lexists(base) else self._split(base)[0]
+        try:
+            with owning(os.open(place, FOLDER)) as folder:
+                room = os.fstatvfs(folder)
+        except OSError as error:
+            raise target_missing(self.target, place, error) from error
+        if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
+            raise UnavailableError(
+                f"archive:{self.target}",
+                "target_readonly",
+                f"archive {self.target}: {show_path(place)}: the service user may not write here",
+            )
+        if room.f_blocks and not room.f_bavail:
+            raise target_full(self.target, place, room.f_frsize, 0)
+
+    def advance(
+        self,
+        plan: Plan,
+        ticket: str | None,
+        report: Callable[[Progress], None],
+        stop: Callable[[], bool],
+        *,
+        keep: Callable[[Evidence], None] = ignore,
+        verified: Collection[bytes] = frozenset(),
+    ) -> Carried:
+        """Copy everything that is not verified yet; see `Archive.advance`. There are no tickets."""
+        if ticket is not None:
+            raise ValueError(f"a directory gives out no tickets, and here is one: {ticket!r}")
+        pending = [(number, item) for number, item in enumerate(plan.items) if item.destination not in verified]
+        if not pending:
+            return Carried(())
+        evidence: list[Evidence] = []
+        problems: list[BlockedError] = []
+        meter = Meter(plan, verified, report, stop)
+        with (
+            owning(self._open(plan.base, make=True)) as base,
+            session_folder(plan.session_dir) as source,
+        ):
+            carrier = Carrier(self.target, plan, base, source, meter)
+            carrier.make_ready(pending)
+            for number, item in pending:
+                try:
+                    found = carrier.carry(number, item)
+                except BlockedError as problem:
+                    problems.append(problem)
+                    continue
+                evidence.append(found)
+                keep(found)
+        if problems:
+            raise in_one(problems)
+        meter.tell()
+        return Carried(tuple(evidence))
+
+    def verify(
+        self,
+        plan: Plan,
+        report: Callable[[Progress], None] = ignore,
+        stop: Callable[[], bool] = never,
+        *,
+        deep: bool = True,
+    ) -> tuple[Difference, ...]:
+        """Compare the directory with the plan; see `Archive.verify`."""
+        meter = Meter(plan, frozenset(), report, stop)
+        differences = []
+        with owning(self._open(plan.base, make=False)) as base:
+            for item in plan.items:
+                meter.start_file()
+                found = self._compare(plan, base, item, meter, deep=deep)
+                meter.finish_file(item)
+                if found is not None:
+                    fault, detail = found
+                    where = show_path(plan.destination_of(item))
+                    differences.append(Difference(item.destination, fault, f"{where}: {detail}"))
+        meter.tell()
+        return tuple(differences)
+
+    def _compare(self, plan: Plan, base: int, item: Item, meter: Meter, *, deep: bool) -> tuple[Fault, str] | None:
+        path, name = os.path.split(item.destination)
+        with working_at(self.target, plan.destination_of(item)):
+            try:
+                with owning(open_folder(base, path)) as folder:
+                    fd = os.open(name, FILE, dir_fd=folder)
+            except FileNotFoundError:
+                return Fault.MISSING, "it is not there any more"
+            except PermissionError:
+                return Fault.UNREADABLE, "the service user may not read it"
+            except OSError as error:
+                if error.errno not in OTHER_KIND:
+                    raise
+                return Fault.NOT_A_FILE, "something else stands in its place"
+            with owning(fd):
+                now = os.fstat(fd)
+                if not stat.S_ISREG(now.st_mode):
+                    return Fault.NOT_A_FILE, "it is no regular file"
+                if now.st_size != item.size:
+                    return Fault.SIZE, f"it has {now.st_size} bytes, {item.size} were verified"
+                md5 = checksum(fd, meter.moved) if deep else item.md5
+        return None if md5 == item.md5 else (Fault.CONTENT, f"its MD5 is {md5}, {item.md5} was verified")
+
+    def _open(self, base: bytes, *, make: bool) -> int:
+        fixed, rest = self._split(base)
+        try:
+            with owning(os.open(fixed, FOLDER)) as folder:
+                # A lab's folder may be a link to another disk: that is the operator's own doing.
+                return open_folder(folder, rest, make=make, follow=True)
+        except OSError as error:
+            raise target_missing(self.target, base, error) from error
+
+    def _split(self, base: bytes) -> tuple[bytes, bytes]:
+        """Return the part of `base` that must exist, and the part that may be made."""
+        fixed = self._above_lab
+        if fixed is None or not base.startswith(fixed.rstrip(b"/") + b"/"):
+            return base, b""
+        return fixed, base[len(fixed) :]

@@ -1,0 +1,89 @@
+"""What every stage works with, put together once by the service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from labferry.alyx.client import AlyxClient
+from labferry.alyx.vocabulary import CachedVocabulary, VocabularySnapshot
+from labferry.archive.base import Archive
+from labferry.config import Config, Root
+from labferry.engine.dependencies import Dependencies
+from labferry.engine.wakeup import Wakeup
+from labferry.errors import NotYetError
+from labferry.journal import Journal
+from labferry.journal.rows import JobRow, SessionRow
+from labferry.model import Clock, show_path
+from labferry.sessions import Session
+from labferry.sessions.registry import layout
+
+_log = structlog.get_logger()
+ALYX = "alyx"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The rooms and the journal, as the lanes use them."""
+
+    config: Config
+    journal: Journal
+    clock: Clock
+    alyx: AlyxClient
+    vocabulary: CachedVocabulary
+    archives: Mapping[str, Archive]
+    dependencies: Dependencies
+    wakeup: Wakeup
+
+    def session_of(self, job: JobRow) -> SessionRow:
+        """Return the session a job is about."""
+        row = self.journal.sessions.get(job.session_id)
+        assert row is not None, "jobs refer to sessions by foreign key"
+        return row
+
+    def root_of(self, session: SessionRow) -> Root:
+        """Return the configured root of a session.
+
+        Raises
+        ------
+        NotYetError
+            The root is not configured any more.
+        """
+        for root in self.config.roots:
+            if root.name == session.root:
+                return root
+        raise NotYetError("root_unknown", f"root {session.root} is not in the configuration any more", 3600.0)
+
+    def folder_of(self, session: SessionRow) -> bytes:
+        """Return the absolute path of a session's folder.
+
+        Raises
+        ------
+        NotYetError
+            It is not there now.
+        """
+        folder = os.path.join(os.fsencode(self.root_of(session).path), session.path)
+        if not os.path.isdir(folder):
+            raise NotYetError("source_missing", f"{show_path(folder)} is not there", 60.0)
+        return folder
+
+    def parsed(self, session: SessionRow) -> Session:
+        """Return the session as its layout reads it from the path."""
+        parsed = layout(session.layout).parse(session.path)
+        assert isinstance(parsed, Session), "only sessions enter the journal"
+        return parsed
+
+    def words(self) -> VocabularySnapshot:
+        """Return Alyx' vocabulary, fetched again when it is old."""
+        return self.vocabulary.get(self.alyx)
+
+    def reachable(self, dependency: str) -> None:
+        """Note that a dependency answered; work that waited for it is due at once."""
+        code = self.dependencies.came_up(dependency)
+        if code is not None:
+            self.journal.jobs.hurry(code)
+            _log.info("dependency_up", dependency=dependency)
+            self.wakeup.ring()

@@ -1,0 +1,295 @@
+"""Third stage of a register job: the session and its files in Alyx, exactly once.
+
+Every remote effect is a step: committed in the journal before it is sent, its answer after it came. A step
+without an answer is first looked up; what Alyx already has is adopted, the rest is sent again only when the
+server certainly stands still (ruling 13).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from itertools import islice
+
+from labferry.alyx.registration import (
+    FileToRegister,
+    ProtectedFilesError,
+    RegisteredFile,
+    RemoteDataset,
+    compare_answer,
+    files_body,
+    post_files,
+    registered_datasets,
+)
+from labferry.alyx.sessions import create_session, find_session, owner, session_record
+from labferry.datasets import collection_revision_name
+from labferry.engine.context import ALYX, Context
+from labferry.engine.seal import is_carried
+from labferry.errors import BlockedError, ChangedError, NotYetError
+from labferry.journal.files import KnownRecord
+from labferry.journal.jobs import Move
+from labferry.journal.rows import FileRow, JobRow, SessionRow
+from labferry.model import Done, JobState, Outcome, show_path
+
+DatasetKey = tuple[str, str, str]
+SESSION_STEP = "session"
+FILES_STEP = "files"
+LOOK_STEP = "look"
+OTHER_CREATOR_WAIT = 600.0  # seconds between looks for a session that another program creates
+
+
+class Register:
+    """Bring one sealed session into Alyx."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __call__(self, job: JobRow, beat: Callable[[str, float], None]) -> Outcome:
+        """Ensure the session, ensure its files, look at the result."""
+        context = self._context
+        session = context.session_of(job)
+        folder = context.folder_of(session)
+        beat(f"registering {show_path(session.path)}", 5 * context.config.alyx.timeout)
+        eid = self._ensure_session(job, session)
+        context.reachable(ALYX)
+        files = context.journal.files.datasets(session.id)
+        remote = self._settled_datasets(job, eid)
+        refused = self._ensure_files(job, session, folder, files, remote, beat)
+        self._check(eid, files, refused)
+        if refused:
+            raise refused_together(refused)
+        return Done()
+
+    # --- the session --------------------------------------------------------------------------------------
+
+    def _ensure_session(self, job: JobRow, session: SessionRow) -> str:
+        """Return the session's id in Alyx; create it when nobody did."""
+        context, steps = self._context, self._context.journal.steps
+        parsed = context.parsed(session)
+        assert session.lab is not None, "resolved before"
+        server = context.config.server_name
+        key = (session.subject, session.date, session.number, session.lab)
+        found = find_session(context.alyx, *key)
+        if found is None:
+            if not context.config.registration.create_sessions:
+                raise NotYetError(
+                    "session_not_on_alyx", f"Alyx has no session {parsed.alyx_path} yet", OTHER_CREATOR_WAIT
+                )
+            sent = steps.get(job.id, SESSION_STEP)
+            if sent is not None:
+                # An earlier creation may still be on its way: two of them would be two sessions.
+                self._require_quiet_since(sent.sent_at)
+            record = session_record(
+                parsed, lab=session.lab, user=context.config.alyx.username, server_name=server
+            )
+            steps.send(job.id, SESSION_STEP, record)
+            created = create_session(context.alyx, record)
+            steps.answer(job.id, SESSION_STEP, {"id": created.id})
+            found = find_session(context.alyx, *key)  # a second creator at the same moment shows now
+        if found is None:
+            raise NotYetError("answer_lost", f"Alyx does not show session {parsed.alyx_path} yet", 5.0)
+        other = owner(found.json)
+        if other is not None and other != server:
+            raise BlockedError(
+                "owned_by_other_server", f"session {parsed.alyx_path} ({found.id}) was registered by server {other}"
+            )
+        context.journal.sessions.found_on_alyx(session.id, found.id)
+        return found.id
+
+    def _require_quiet_since(self, sent_at: float) -> None:
+        wait = sent_at + self._context.config.registration.resend_after - self._context.clock.now()
+        if wait > 0:
+            raise NotYetError("files_in_flight", "the answer to the last request was lost; Alyx is given time", wait)
+
+    # --- files --------------------------------------------------------------------------------------------
+
+    def _settled_datasets(self, job: JobRow, eid: str) -> Mapping[DatasetKey, RemoteDataset]:
+        """Return what Alyx has for the session, once no request of ours can be in flight (ruling 13)."""
+        steps = self._context.journal.steps
+        remote = registered_datasets(self._context.alyx, eid)
+        open_step = next(
+            (step for step in steps.of_job(job.id) if step.name.startswith(FILES_STEP) and step.answered_at is None),
+            None,
+        )
+        if open_step is None:
+            return remote
+        self._require_quiet_since(open_step.sent_at)
+        now = self._context.clock.now()
+        digest = fingerprint(remote)
+        look = steps.get(job.id, LOOK_STEP)
+        every = self._context.config.registration.resend_look_every
+        if look is None or look.sent_at < open_step.sent_at or look.request != f'"{digest}"':
+            steps.send(job.id, LOOK_STEP, digest)
+            raise NotYetError("files_in_flight", "watching what becomes of the last request", every)
+        if now - look.sent_at < every:
+            raise NotYetError("files_in_flight", "watching what becomes of the last request", every)
+        steps.drop(job.id, open_step.name)
+        steps.drop(job.id, LOOK_STEP)
+        return remote
+
+    def _ensure_files(
+        self,
+        job: JobRow,
+        session: SessionRow,
+        folder: bytes,
+        files: list[FileRow],
+        remote: Mapping[DatasetKey, RemoteDataset],
+        beat: Callable[[str, float], None],
+    ) -> list[BlockedError]:
+        """Post what Alyx lacks, chunk by chunk; return what could not be sent."""
+        context = self._context
+        refused: list[BlockedError] = []
+        todo: list[FileRow] = []
+        for file in files:
+            there = remote.get(key_of(file))
+            if there is not None and self._is_registered(session, file, there):
+                self._adopt(file, there)
+            elif there is not None and (conflict := self._conflict(file, there)):
+                refused.append(conflict)
+            else:
+                todo.append(file)
+        left = sum(file.size for file in todo)
+        queue = iter(todo)
+        while chunk := list(islice(queue, context.config.registration.chunk)):
+            beat(f"registering {len(chunk)} files of {show_path(session.path)}", 3 * context.config.alyx.timeout)
+            refused += self._post(job, session, folder, chunk)
+            left -= sum(file.size for file in chunk)
+            context.journal.jobs.set_bytes_left(job.id, left)
+        return refused
+
+    def _post(self, job: JobRow, session: SessionRow, folder: bytes, chunk: list[FileRow]) -> list[BlockedError]:
+        """Send one chunk as a step and record the answer file by file."""
+        context, steps = self._context, self._context.journal.steps
+        for file in chunk:
+            require_unchanged(folder, file)
+        assert session.lab is not None
+        assert session.repository is not None
+        body = files_body(
+            context.parsed(session).alyx_path,
+            [FileToRegister(os.fsdecode(file.path), file.md5 or "", file.size) for file in chunk],
+            lab=session.lab,
+            repository=session.repository,
+            versions=context.config.registration.versions,
+            created_by=context.config.alyx.username,
+        )
+        name = f"{FILES_STEP}:{len(steps.of_job(job.id))}"
+        steps.send(job.id, name, {"filenames": body["filenames"]})
+        try:
+            answer = post_files(context.alyx, body)
+        except ProtectedFilesError as error:
+            steps.drop(job.id, name)
+            return self._without(job, session, folder, chunk, error)
+        except BlockedError:
+            steps.drop(job.id, name)  # refused: nothing is in flight; what was done is seen by the next look
+            raise
+        with context.journal.together():
+            for file, entry in zip(chunk, answer, strict=False):
+                if entry is not None:
+                    self._record(file, entry)
+            steps.answer(job.id, name, {"datasets": len(answer)})
+        wrong = compare_answer(body, answer)
+        if wrong:
+            raise BlockedError("answer_mismatch", f"Alyx answered something else than was sent: {'; '.join(wrong)}")
+        return []
+
+    def _without(
+        self, job: JobRow, session: SessionRow, folder: bytes, chunk: list[FileRow], error: ProtectedFilesError
+    ) -> list[BlockedError]:
+        """Send the unprotected rest of a chunk; the protected files stay as they are in Alyx."""
+        protected = set(error.names)
+        rest = [file for file in chunk if os.fsdecode(file.path) not in protected]
+        if len(rest) == len(chunk):
+            raise error
+        return [error, *(self._post(job, session, folder, rest) if rest else [])]
+
+    def _is_registered(self, session: SessionRow, file: FileRow, there: RemoteDataset) -> bool:
+        """Say whether Alyx has this version of the file and knows that it is here."""
+        here = any(record.repository == session.repository and record.exists for record in there.file_records)
+        return there.hash == file.md5 and here
+
+    def _conflict(self, file: FileRow, there: RemoteDataset) -> BlockedError | None:
+        """Never post over content that we did not write, nor over content that is archived (ruling 10)."""
+        if not there.hash or there.hash == file.md5:
+            return None
+        name = show_path(file.path)
+        if there.hash != file.registered_hash:
+            return BlockedError(
+                "hash_conflict", f"{name}: Alyx has MD5 {there.hash}, the file has {file.md5}, and neither side is ours"
+            )
+        if any(record.exists and record.repository != "" and record.on_server for record in there.file_records):
+            return BlockedError("changed_after_archive", f"{name} changed after it was verified in the archive")
+        return None
+
+    def _adopt(self, file: FileRow, there: RemoteDataset) -> None:
+        if file.registered_hash == there.hash and file.dataset_id == there.id:
+            return
+        records = [KnownRecord(r.id, r.repository, r.relative_path, r.exists) for r in there.file_records]
+        self._context.journal.files.registered(file.id, there.id, there.hash, records)
+
+    def _record(self, file: FileRow, entry: RegisteredFile) -> None:
+        records = [KnownRecord(r.id, r.repository, r.relative_path, r.exists) for r in entry.file_records]
+        self._context.journal.files.registered(file.id, entry.id, file.md5 or "", records)
+
+    def _check(self, eid: str, files: list[FileRow], refused: list[BlockedError]) -> None:
+        """Look at the result: every file is in Alyx with the hash it has here."""
+        remote = registered_datasets(self._context.alyx, eid)
+        missing = [
+            show_path(file.path)
+            for file in files
+            if (there := remote.get(key_of(file))) is None or there.hash != file.md5
+        ]
+        if missing and not refused:
+            raise NotYetError(
+                "files_in_flight", f"{len(missing)} files are not in Alyx as they are here yet: {missing[0]}, …", 5.0
+            )
+
+    def finish(self, job: JobRow, move: Move) -> bool:
+        """Commit the end; a finished registration adds the archive jobs in the same transaction."""
+        context = self._context
+        if move.state is not JobState.DONE:
+            return context.journal.jobs.finish_attempt(job, move)
+        session = context.session_of(job)
+        root = context.root_of(session)
+        files = context.journal.files.of_session(session.id)
+        targets = [name for name in root.archive if name in context.archives]
+        carried = sum(f.size for f in files if any(is_carried(f, context.config.archive[t]) for t in targets))
+        return context.journal.jobs.complete_registration(job, move, targets, carried)
+
+
+def key_of(file: FileRow) -> DatasetKey:
+    """Return how Alyx names a file: collection, revision, name."""
+    return collection_revision_name(os.fsdecode(file.path))
+
+
+def fingerprint(remote: Mapping[DatasetKey, RemoteDataset]) -> str:
+    """Return a digest of what Alyx holds: equal digests mean that nothing moved (ruling 13)."""
+    digest = hashlib.blake2b(digest_size=16)
+    for key in sorted(remote):
+        there = remote[key]
+        records = ",".join(sorted(f"{r.id}={r.exists}" for r in there.file_records))
+        digest.update(f"{key}|{there.id}|{there.hash}|{records}\n".encode())
+    return digest.hexdigest()
+
+
+def require_unchanged(folder: bytes, file: FileRow) -> None:
+    """Stat a file again directly before it is sent.
+
+    Raises
+    ------
+    ChangedError
+        It is not the version that was sealed.
+    """
+    try:
+        now = os.lstat(os.path.join(folder, file.path))
+    except FileNotFoundError:
+        raise ChangedError(file.path, "is gone since it was sealed") from None
+    if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) != (file.size, file.mtime_ns, file.ctime_ns):
+        raise ChangedError(file.path, "changed since it was sealed")
+
+
+def refused_together(refused: list[BlockedError]) -> BlockedError:
+    """Return one error for all files that could not be sent; the first one's code leads."""
+    first = refused[0]
+    more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+    return BlockedError(first.code, f"{first.message}{more}; all other files are registered", first.hint)

@@ -1,0 +1,51 @@
+"""First stage of a register job: whose session is this, and where does Alyx say our files are?
+
+Only looks; nothing is sent. What is ambiguous blocks here, before a byte is hashed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from labferry.alyx.resolve import local_repository, subject_lab
+from labferry.engine.context import ALYX, Context
+from labferry.errors import BlockedError
+from labferry.journal.jobs import Move
+from labferry.journal.rows import JobRow
+from labferry.model import Done, Outcome, show_path
+
+
+class Resolve:
+    """Lab from the subject (REG-15), data repository from the Globus endpoint (REG-16)."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __call__(self, job: JobRow, beat: Callable[[str, float], None]) -> Outcome:
+        """Resolve the job's session."""
+        context = self._context
+        session = context.session_of(job)
+        root = context.root_of(session)
+        owner = context.journal.sessions.reclaim_key(session.id)
+        if owner is not None:
+            raise BlockedError(
+                "same_session_elsewhere",
+                f"The same subject, date and number are already claimed by {show_path(owner.path)} below root {owner.root}.",
+            )
+        beat("asking Alyx for subject and repositories", 3 * context.config.alyx.timeout)
+        lab = subject_lab(context.alyx, session.subject, root.lab)
+        context.reachable(ALYX)
+        repository = local_repository(
+            context.words(),
+            lab,
+            endpoint=context.config.globus.endpoint,
+            root_path=os.fsencode(root.path),
+            configured=root.repository,
+        )
+        context.journal.sessions.resolved(session.id, lab, repository)
+        return Done()
+
+    def finish(self, job: JobRow, move: Move) -> bool:
+        """Commit the end of the attempt."""
+        return self._context.journal.jobs.finish_attempt(job, move)

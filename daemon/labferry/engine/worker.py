@@ -1,0 +1,159 @@
+"""The worker loop: claim a job, run its stage, write down how it ended."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from labferry.engine.dependencies import Dependencies
+from labferry.engine.lanes import IDLE_BEAT, LaneThread
+from labferry.engine.outcomes import outcome_of
+from labferry.engine.policy import Limits, decide
+from labferry.engine.wakeup import Wakeup
+from labferry.errors import LabferryError, UnavailableError
+from labferry.journal import Journal
+from labferry.journal.jobs import Move
+from labferry.journal.rows import JobRow
+from labferry.model import Clock, JobState, Outcome, Stage, Waiting
+
+_log = structlog.get_logger()
+
+
+class StoppedEarly(Exception):  # noqa: N818 - not an error: the daemon drains
+    """The stage stopped because the daemon drains; the next life goes on from the journal."""
+
+
+class StageRun(Protocol):
+    """What a lane runs for one stage of a job."""
+
+    def __call__(self, job: JobRow, beat: Callable[[str, float], None]) -> Outcome:
+        """Run the stage; call `beat(what, seconds)` before everything that may take long."""
+
+    def finish(self, job: JobRow, move: Move) -> bool:
+        """Commit the move and what follows from it; False when the job was superseded."""
+
+
+class Worker(LaneThread):
+    """A lane that works through the due jobs of one or more stages.
+
+    Parameters
+    ----------
+    name : str
+    stages : dict of Stage to StageRun
+        What to run for each stage; earlier ones first.
+    needs : str
+        The dependency without which nothing is claimed; empty for none.
+    target : str
+        The archive target whose jobs are taken; empty for lanes that have none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stages: dict[Stage, StageRun],
+        *,
+        journal: Journal,
+        dependencies: Dependencies,
+        limits: Limits,
+        wakeup: Wakeup,
+        clock: Clock,
+        needs: str = "",
+        target: str = "",
+    ) -> None:
+        super().__init__(name, wakeup, clock)
+        self._stages = stages
+        self._journal = journal
+        self._dependencies = dependencies
+        self._limits = limits
+        self._needs = needs
+        self._target = target
+
+    def turn(self) -> float:
+        """Run one job if one is due and may be tried."""
+        due = self._seconds_until_due()
+        if due > 0:
+            return due
+        if self._needs and (closed := self._dependencies.open_for(self._needs)) > 0:
+            return closed
+        for stage, run in self._stages.items():
+            try:
+                job = self._journal.jobs.claim(stage, self._target)
+            except UnavailableError as error:
+                self._dependencies.went_down(error)
+                return IDLE_BEAT
+            if job is not None:
+                self._work(job, run)
+                return 0.0
+        return IDLE_BEAT
+
+    def _seconds_until_due(self) -> float:
+        due = [self._journal.jobs.next_due(stage, self._target) for stage in self._stages]
+        times = [at for at in due if at is not None]
+        return max(0.0, min(times) - self._clock.now()) if times else IDLE_BEAT
+
+    def _work(self, job: JobRow, run: StageRun) -> None:
+        session = self._journal.sessions.get(job.session_id)
+        assert session is not None
+        log = _log.bind(
+            session=f"{session.root}:{session.path.decode('utf-8', 'backslashreplace')}",
+            eid=session.eid,
+            job=job.id,
+            kind=job.kind,
+            stage=job.stage,
+            attempt=job.attempts,
+        )
+        self.beat(f"{job.kind} {job.stage} of job {job.id}", 120.0)
+        try:
+            outcome = run(job, self.beat)
+        except StoppedEarly:
+            return  # still claimed by this life: the next one requeues it
+        except Exception as error:  # noqa: BLE001 - top of a lane: every fault becomes an outcome
+            outcome = outcome_of(error)
+            if not isinstance(error, LabferryError):
+                log.exception("unexpected")
+            self._note_dependency(error)
+        move = decide(job, outcome, self._clock.now(), random.random(), self._limits)  # noqa: S311 - jitter
+        moved = self._commit(job, run, outcome, move)
+        if moved is not None:
+            self._tell(log, job, move, moved)
+        self._wakeup.ring()
+
+    def _commit(self, job: JobRow, run: StageRun, outcome: Outcome, move: Move) -> bool | None:
+        """Write down how the attempt ended; with a full state directory, go on trying until there is room.
+
+        Returns None when the daemon stops before that: the next life repeats the attempt.
+        """
+        while True:
+            try:
+                with self._journal.together():
+                    if isinstance(outcome, Waiting) and outcome.resettle:
+                        self._journal.sessions.unsettle(job.session_id, outcome.why)
+                    return run.finish(job, move)
+            except UnavailableError as error:
+                self._note_dependency(error)
+                heard = self._wakeup.rings
+                if self._wakeup.stopping:
+                    return None
+                self.beat(f"waiting to write down the end of job {job.id}")
+                self._wakeup.wait(heard, IDLE_BEAT)
+
+    def _note_dependency(self, error: Exception) -> None:
+        if isinstance(error, UnavailableError) and self._dependencies.went_down(error):
+            _log.warning("dependency_down", dependency=error.dependency, code=error.code, why=error.message)
+
+    @staticmethod
+    def _tell(log: structlog.typing.FilteringBoundLogger, job: JobRow, move: Move, moved: bool) -> None:
+        """Write one line per transition; whatever a person must act on is a warning."""
+        if not moved:
+            log.info("superseded")
+        elif move.state is JobState.BLOCKED:
+            log.warning("blocked", code=move.code, why=move.reason, hint=move.hint)
+        elif move.state is JobState.DONE:
+            log.info("done")
+        elif move.stage is not job.stage:
+            log.info("stage_done", next=move.stage)
+        else:
+            log.info(move.outcome, code=move.code, why=move.reason)

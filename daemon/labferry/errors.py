@@ -1,0 +1,317 @@
+"""The error taxonomy: every condition an operator can meet has a code, a sentence and a way out.
+
+Bottom of the layers, beside `model`. `CODES` is the closed list of reason codes; `docs/codes.md` is written
+from it and a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of every command (interface contract)."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    ATTENTION = 3
+    NOT_RUNNING = 4
+    NOT_PERMITTED = 5
+    BAD_CONFIG = 6
+    DOCTOR = 7
+    LOGIN_NEEDED = 8
+    TRY_LATER = 75
+    INTERRUPTED = 130
+
+
+class LabferryError(Exception):
+    """A condition with a name, a sentence and a way out.
+
+    Parameters
+    ----------
+    code : str
+        Short and stable; operators filter by it.
+    message : str
+        One sentence that names the thing and the place.
+    hint : str
+        What to do about it; may be empty where the code's own hint in `CODES` says it.
+    """
+
+    exit_code = ExitCode.FAILURE
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint or (CODES[code].hint if code in CODES else "")
+
+
+class ConfigError(LabferryError):
+    """The configuration cannot be used."""
+
+    exit_code = ExitCode.BAD_CONFIG
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__("config", message, hint)
+
+
+class BlockedError(LabferryError):
+    """A person must act before this job can go on; becomes the outcome `Blocked`."""
+
+
+class UnavailableError(LabferryError):
+    """A dependency does not answer, or says it cannot work now; becomes `Waiting` and opens its breaker.
+
+    Attributes
+    ----------
+    dependency : str
+        `alyx`, `globus`, or `archive:<target>`.
+    retry_after : float
+        Seconds the dependency asked us to stay away; 0 when it did not say.
+    """
+
+    exit_code = ExitCode.TRY_LATER
+
+    def __init__(self, dependency: str, code: str, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(code, message)
+        self.dependency = dependency
+        self.retry_after = retry_after
+
+
+class NotYetError(LabferryError):
+    """Nothing is wrong, but this job must look again later; becomes `Waiting` without a breaker."""
+
+    exit_code = ExitCode.TRY_LATER
+
+    def __init__(self, code: str, message: str, after: float) -> None:
+        super().__init__(code, message)
+        self.after = after
+
+
+class UnknownOutcomeError(LabferryError):
+    """A request may or may not have been carried out: its answer was lost. Look before sending again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("answer_lost", message)
+
+
+class ChangedError(LabferryError):
+    """A file changed while it was being read, or since it was sealed; the session settles again."""
+
+    def __init__(self, path: bytes, message: str) -> None:
+        super().__init__("changed", message)
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a reason code means, and what to do.
+
+    `kind` is `blocked` (a person must act), `waiting` (the world must move), `file` (one file is left out,
+    the rest proceeds) or `detect` (the folder is not, or not yet, a finished session).
+    """
+
+    kind: str
+    title: str
+    hint: str
+
+
+CODES: dict[str, Code] = {
+    # blocked: who must act, and how
+    "subject_not_on_alyx": Code(
+        "blocked",
+        "Alyx does not know this subject",
+        "Create the subject in Alyx or correct the folder's name, then `labferry retry SESSION`.",
+    ),
+    "ambiguous_subject": Code(
+        "blocked",
+        "two subjects share this nickname",
+        "Alyx cannot tell them apart over REST: rename one of the subjects in Alyx, then `labferry retry SESSION`.",
+    ),
+    "same_session_elsewhere": Code(
+        "blocked",
+        "another folder claims the same subject, date and number",
+        "Decide which folder is the real session and move the other one out of the root, then `labferry retry SESSION`.",
+    ),
+    "lab_without_repository": Code(
+        "blocked",
+        "the lab has no data repository for this server",
+        "In Alyx, give the lab a data repository with this server's Globus endpoint, or set `repository` of the root.",
+    ),
+    "ambiguous_repository": Code(
+        "blocked",
+        "several data repositories fit",
+        "Set `repository` of the root (or of the archive) to the right one of the names above.",
+    ),
+    "unknown_repository": Code(
+        "blocked",
+        "Alyx does not know the configured data repository",
+        "Correct `repository` in the configuration or create it in Alyx.",
+    ),
+    "duplicate_session": Code(
+        "blocked",
+        "Alyx holds this session more than once",
+        "Delete the wrong one in Alyx (its datasets go with it), then `labferry retry SESSION`.",
+    ),
+    "owned_by_other_server": Code(
+        "blocked",
+        "another labferry server registered this session",
+        "Archive it from that server, or clear `labferry.server_name` in the session's json in Alyx.",
+    ),
+    "hash_conflict": Code(
+        "blocked",
+        "Alyx holds other content under this name, and it was not written from here",
+        "Compare the file with the copy Alyx knows; keep one of them, then `labferry retry SESSION`.",
+    ),
+    "changed_after_archive": Code(
+        "blocked",
+        "content changed after it was verified in the archive",
+        "Keep the archived content, or publish the new one as a revision; see docs/codes.md.",
+    ),
+    "no_datasets": Code(
+        "blocked",
+        "not one file of this session can be registered",
+        "`labferry match SESSION` lists every file with the reason; add patterns or dataset types, then `labferry retry SESSION`.",
+    ),
+    "dataset_type": Code(
+        "blocked",
+        "Alyx has no single dataset type for this file name",
+        "Add or narrow the dataset type in Alyx, then `labferry retry SESSION`.",
+    ),
+    "data_format": Code(
+        "blocked",
+        "Alyx has no data format for this extension",
+        "Add the data format in Alyx, then `labferry retry SESSION`.",
+    ),
+    "orphan_dataset": Code(
+        "blocked",
+        "Alyx holds two dataset rows for one file",
+        "Delete the row without file records (`/datasets?session=…&name=…`), then `labferry retry SESSION`.",
+    ),
+    "protected": Code(
+        "blocked",
+        "datasets of this session are protected in Alyx",
+        "Lift the protecting tag in Alyx or leave them as they are; the rest is registered.",
+    ),
+    "alyx_refused": Code(
+        "blocked",
+        "Alyx refused the request",
+        "Read the message: it is Alyx' own. Correct it there or here, then `labferry retry SESSION`.",
+    ),
+    "answer_mismatch": Code(
+        "blocked",
+        "Alyx registered something else than was sent",
+        "Compare the datasets of this session in Alyx with `labferry match SESSION`; then `labferry retry SESSION`.",
+    ),
+    "destination_differs": Code(
+        "blocked",
+        "the archive holds a different file of the same name",
+        "Nothing was overwritten. Find out which one is right, move the other one away, then `labferry retry SESSION`.",
+    ),
+    "unreadable": Code(
+        "blocked",
+        "a file or folder cannot be read",
+        "Give the service user read permission, then `labferry retry SESSION`.",
+    ),
+    "crash": Code(
+        "blocked",
+        "this job failed unexpectedly too often",
+        "`labferry history SESSION` has the details; report them, then `labferry retry SESSION`.",
+    ),
+    # waiting: what must happen in the world
+    "alyx_down": Code(
+        "waiting", "Alyx does not answer", "Nothing to do here: work resumes by itself when Alyx is back."
+    ),
+    "alyx_throttled": Code("waiting", "Alyx asked us to slow down", "Nothing to do: work resumes by itself."),
+    "alyx_login": Code(
+        "waiting",
+        "Alyx does not accept our login",
+        "Correct the username and the password or token file; work resumes by itself.",
+    ),
+    "alyx_permission": Code(
+        "waiting",
+        "the Alyx user may not write",
+        "Give the Alyx user permission to register; work resumes by itself.",
+    ),
+    "answer_lost": Code(
+        "waiting",
+        "an answer was lost",
+        "Nothing to do: Alyx is asked what became of it before anything is sent again.",
+    ),
+    "files_in_flight": Code(
+        "waiting",
+        "Alyx may still be working on the last request",
+        "Nothing to do: it is watched until it stands still.",
+    ),
+    "session_not_on_alyx": Code(
+        "waiting",
+        "another program must create the session first",
+        "Run the other program, or set `create_sessions = true`.",
+    ),
+    "target_missing": Code(
+        "waiting",
+        "the archive is not there",
+        "Mount the archive or correct its path; work resumes by itself.",
+    ),
+    "target_full": Code("waiting", "the archive is full", "Make room in the archive; work resumes by itself."),
+    "target_error": Code(
+        "waiting",
+        "the archive reports an input/output error",
+        "Look at the archive's file system; work resumes by itself.",
+    ),
+    "target_readonly": Code(
+        "waiting",
+        "the archive cannot be written",
+        "Give the service user write permission; work resumes by itself.",
+    ),
+    "journal_full": Code(
+        "waiting",
+        "the state directory is full",
+        "Make room on the file system of `state_dir`; work resumes by itself.",
+    ),
+    "source_missing": Code(
+        "waiting",
+        "the session's folder is not there",
+        "Mount the root, or put the folder back; work resumes by itself.",
+    ),
+    # files: this one is left out, the rest proceeds
+    "not_utf8": Code("file", "the name is not UTF-8", "Rename the file."),
+    "unsafe_name": Code(
+        "file",
+        "Alyx would change this name silently",
+        "Use only letters, digits, `_`, `.`, `-` and `#` in file and folder names.",
+    ),
+    "name_too_long": Code("file", "the name is longer than 255 characters", "Shorten the name."),
+    "no_pattern": Code(
+        "file",
+        "no registration pattern asks for it",
+        "Add a pattern to `[registration] patterns` if it should be registered.",
+    ),
+    "excluded_suffix": Code("file", "its suffix is excluded", "See `[registration] exclude_suffixes`."),
+    "no_dataset_type": Code("file", "no dataset type fits", "Add a dataset type in Alyx."),
+    "ambiguous_dataset_type": Code(
+        "file", "several dataset types fit", "Narrow the patterns of the dataset types in Alyx."
+    ),
+    "no_data_format": Code("file", "no data format has this extension", "Add the data format in Alyx."),
+    "not_regular": Code("file", "not a regular file", "Links, pipes and devices are never followed or read."),
+    "file_unreadable": Code("file", "the file cannot be read", "Give the service user read permission."),
+    # detect: why a folder is not, or not yet, a finished session
+    "waiting_signal": Code(
+        "detect",
+        "no completion signal yet",
+        "The session ends with its flag (raw_session.flag for IBL); see `completion` of the root.",
+    ),
+    "settling": Code(
+        "detect",
+        "files still change",
+        "Nothing to do: it is taken when nothing has changed for the quiet period.",
+    ),
+    "never_settles": Code("detect", "files change without end", "Find the program that still writes into this folder."),
+    "not_a_session": Code(
+        "detect",
+        "the name does not follow the layout",
+        "Rename the folder as the rule says, or leave it: it is not picked up.",
+    ),
+}

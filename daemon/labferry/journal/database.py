@@ -1,0 +1,194 @@
+"""The SQLite file under the journal: opening, migrating, transactions, named queries.
+
+Knows SQL and nothing of sessions or jobs. One process (the service holds a lock), one writer at a time,
+any number of readers that never wait for it (WAL).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from labferry.errors import LabferryError, UnavailableError
+
+APPLICATION_ID = 0x6C616266  # "labf"
+_MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
+_QUERY = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+Row = sqlite3.Row
+
+
+class JournalError(LabferryError):
+    """The journal file cannot be used."""
+
+
+def load_queries(name: str) -> dict[str, str]:
+    """Return the named statements of `sql/queries/<name>.sql`."""
+    text = (resources.files("labferry.journal") / "sql" / "queries" / f"{name}.sql").read_text("utf-8")
+    parts = _QUERY.split(text)[1:]
+    return {key: statement.strip() for key, statement in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def migrations() -> list[tuple[int, str]]:
+    """Return (version, SQL) of every migration, in order."""
+    folder = resources.files("labferry.journal") / "sql" / "migrations"
+    found = [
+        (int(m[1]), entry.read_text("utf-8")) for entry in folder.iterdir() if (m := _MIGRATION.fullmatch(entry.name))
+    ]
+    return sorted(found)
+
+
+class Database:
+    """The open journal file.
+
+    Parameters
+    ----------
+    path : Path
+        The file; created when missing. Its folder must exist.
+
+    Raises
+    ------
+    JournalError
+        The file is not a journal, is damaged, or was written by a newer labferry.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._readers = threading.local()
+        self._open_readers: list[sqlite3.Connection] = []
+        self._depth = 0
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        self._writer = self._connect()
+        try:
+            self._migrate()
+        except sqlite3.DatabaseError as error:
+            self._writer.close()
+            raise JournalError(
+                "journal_damaged",
+                f"{path} cannot be read as a journal: {error}",
+                "Move it away and restore the newest file of the backups folder beside it.",
+            ) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
+        connection.row_factory = sqlite3.Row
+        try:
+            # FULL: an acknowledged commit survives a power cut.
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
+                connection.execute(f"PRAGMA {pragma}")
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise JournalError(
+                "journal_damaged",
+                f"{self.path} cannot be opened as a journal: {error}",
+                "Move it away and restore the newest file of the backups folder beside it.",
+            ) from error
+        return connection
+
+    def _migrate(self) -> None:
+        version = self._scalar("PRAGMA user_version")
+        known = migrations()
+        newest = known[-1][0]
+        if version > newest:
+            raise JournalError(
+                "journal_newer",
+                f"{self.path} has schema {version}; this labferry knows up to {newest}.",
+                "Install the labferry that wrote it, or a newer one.",
+            )
+        application = self._scalar("PRAGMA application_id")
+        if version == 0 and application == 0 and self._scalar("SELECT count(*) FROM sqlite_schema"):
+            raise JournalError(
+                "journal_foreign", f"{self.path} is a database of some other program.", "Set another `state_dir`."
+            )
+        if 0 < version < newest:
+            self.backup(self.path.with_name(f"{self.path.name}.schema-{version}"))
+        for number, script in known:
+            if number > version:
+                stamp = f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {number};"
+                self._writer.executescript(f"BEGIN IMMEDIATE;\n{script}\n{stamp}\nCOMMIT;")
+
+    def _scalar(self, sql: str) -> int:
+        return int(self._writer.execute(sql).fetchone()[0])
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Hold the writer for one transaction; inner uses join the outer one.
+
+        Raises
+        ------
+        UnavailableError
+            The state directory is full or read-only; nothing was written.
+        """
+        with self._lock:
+            if self._depth:
+                yield self._writer
+                return
+            self._depth += 1
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                self._roll_back()
+                raise _unavailable(self.path, error) from error
+            except BaseException:
+                self._roll_back()
+                raise
+            finally:
+                self._depth -= 1
+
+    def _roll_back(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+    def read(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """Return all rows; never waits for a writer. Inside `write`, sees what it wrote."""
+        if self._depth and self._lock.acquire(blocking=False):
+            try:
+                if self._depth:
+                    return self._writer.execute(sql, parameters).fetchall()
+            finally:
+                self._lock.release()
+        connection = getattr(self._readers, "connection", None)
+        if connection is None:
+            connection = self._connect()
+            connection.execute("PRAGMA query_only = ON")
+            self._readers.connection = connection
+            with self._lock:
+                self._open_readers.append(connection)
+        return list(connection.execute(sql, parameters))
+
+    def quick_check(self) -> str | None:
+        """Return what is damaged, or None."""
+        problems = [row[0] for row in self.read("PRAGMA quick_check(5)")]
+        return None if problems == ["ok"] else "; ".join(problems)
+
+    def backup(self, destination: Path) -> None:
+        """Write a consistent copy of the journal to `destination`, replacing an older one there."""
+        partial = destination.with_name(destination.name + ".part")
+        partial.unlink(missing_ok=True)
+        with self._lock:
+            self._writer.execute("VACUUM INTO ?", (os.fspath(partial),))
+        partial.chmod(0o600)
+        partial.replace(destination)
+
+    def close(self) -> None:
+        """Close every connection; the last one folds the write-ahead log back into the file."""
+        with self._lock:
+            for reader in self._open_readers:
+                reader.close()
+            self._open_readers.clear()
+            self._writer.close()
+
+
+def _unavailable(path: Path, error: sqlite3.OperationalError) -> UnavailableError:
+    return UnavailableError("journal", "journal_full", f"The journal {path} cannot be written: {error}")

@@ -1,0 +1,229 @@
+"""Jobs in the journal: adding, claiming, moving on, and the operator's hand on them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from labferry import __version__
+from labferry.journal.database import Database, load_queries
+from labferry.journal.rows import JobRow
+from labferry.model import Clock, JobKind, JobState, Stage
+
+_SQL = load_queries("jobs")
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where a job goes after an attempt; made by the engine's policy.
+
+    `outcome` is the attempt's own end (`done`, `waiting`, `retry`, `blocked`); `detail` may hold a traceback.
+    """
+
+    state: JobState
+    stage: Stage
+    not_before: float
+    failures: int
+    outages: int
+    outcome: str
+    code: str = ""
+    reason: str = ""
+    hint: str = ""
+    detail: str = ""
+
+
+class Jobs:
+    """The job, attempt and instance tables.
+
+    Parameters
+    ----------
+    database : Database
+    clock : Clock
+    instance : str
+        This life of the daemon; what it claims is requeued by the next one.
+    """
+
+    def __init__(self, database: Database, clock: Clock, instance: str) -> None:
+        self._db = database
+        self._clock = clock
+        self.instance = instance
+
+    # --- lives of the daemon ------------------------------------------------------------------------------
+
+    def begin_life(self) -> int:
+        """Enter this instance, requeue what earlier ones left running; return how many stopped uncleanly."""
+        values = {"instance": self.instance, "pid": os.getpid(), "version": __version__, "now": self._clock.now()}
+        with self._db.write() as connection:
+            unclean = int(connection.execute(_SQL["unclean_stops"], values).fetchone()[0])
+            connection.execute(_SQL["begin_instance"], values)
+            connection.execute(_SQL["lose_attempts"], values)
+            connection.execute(_SQL["requeue_lost"], values)
+            connection.execute(_SQL["settle_instances"], values)
+        return unclean
+
+    def end_life(self) -> None:
+        """Record a clean stop."""
+        self._execute("end_instance", instance=self.instance)
+
+    def clamp_delays(self, longest: float) -> None:
+        """Pull in waits that end later than `longest` seconds from now (the wall clock was set back)."""
+        self._execute("clamp", latest=self._clock.now() + longest)
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    def get(self, job_id: int) -> JobRow:
+        """Return a job.
+
+        Raises
+        ------
+        KeyError
+            There is none with this id.
+        """
+        rows = self._rows("get", id=job_id)
+        if not rows:
+            raise KeyError(job_id)
+        return rows[0]
+
+    def of_session(self, session_id: int) -> list[JobRow]:
+        """Return all jobs of a session, oldest first."""
+        return self._rows("of_session", session_id=session_id)
+
+    def live_of_session(self, session_id: int) -> list[JobRow]:
+        """Return the unfinished jobs of a session."""
+        return self._rows("live_of_session", session_id=session_id)
+
+    def unfinished(self) -> list[JobRow]:
+        """Return all unfinished jobs."""
+        return self._rows("unfinished")
+
+    def in_state(self, state: JobState) -> list[JobRow]:
+        """Return the newest jobs in a state."""
+        return self._rows("in_state", state=state)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of unfinished jobs per state."""
+        return {row["state"]: row["jobs"] for row in self._db.read(_SQL["counts"])}
+
+    def oldest_waiting(self) -> float | None:
+        """Return when the oldest queued or waiting job was created."""
+        created: float | None = self._db.read(_SQL["oldest_waiting"])[0][0]
+        return created
+
+    def attempts(self, job_id: int) -> list[Mapping[str, Any]]:
+        """Return the kept attempts of a job, oldest first."""
+        return [dict(row) for row in self._db.read(_SQL["attempts"], {"job_id": job_id})]
+
+    # --- work ---------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        session_id: int,
+        kind: JobKind,
+        *,
+        stage: Stage,
+        target: str = "",
+        state: JobState = JobState.QUEUED,
+        bytes_left: int = 0,
+        code: str = "",
+        reason: str = "",
+        hint: str = "",
+    ) -> None:
+        """Add a job for the session's current generation."""
+        self._execute(
+            "insert",
+            session_id=session_id,
+            kind=kind,
+            target=target,
+            stage=stage,
+            state=state,
+            bytes_left=bytes_left,
+            code=code,
+            reason=reason,
+            hint=hint,
+        )
+
+    def supersede(self, session_id: int) -> None:
+        """End the unfinished jobs of a session: a newer generation takes over."""
+        self._execute("supersede", session_id=session_id)
+
+    def claim(self, stage: Stage, target: str = "") -> JobRow | None:
+        """Take the next due job of a stage, least remaining work first, and begin an attempt."""
+        now = self._clock.now()
+        with self._db.write() as connection:
+            found = connection.execute(_SQL["claimable"], {"stage": stage, "target": target, "now": now}).fetchone()
+            if found is None:
+                return None
+            values = {"id": found["id"], "instance": self.instance, "now": now}
+            connection.execute(_SQL["claim"], values)
+            connection.execute(_SQL["begin_attempt"], values)
+            return self.get(found["id"])
+
+    def next_due(self, stage: Stage, target: str = "") -> float | None:
+        """Return when the next job of a stage is due, None when there is none."""
+        due: float | None = self._db.read(_SQL["next_due"], {"stage": stage, "target": target})[0][0]
+        return due
+
+    def finish_attempt(self, job: JobRow, move: Move) -> bool:
+        """End the running attempt and move the job.
+
+        Returns
+        -------
+        bool
+            False when the job was superseded meanwhile; only the attempt is closed then.
+        """
+        now = self._clock.now()
+        with self._db.write() as connection:
+            connection.execute(
+                _SQL["end_attempt"],
+                {"id": job.id, "now": now, "outcome": move.outcome, "code": move.code, "detail": move.detail},
+            )
+            connection.execute(_SQL["trim_attempts"], {"id": job.id})
+            moved = connection.execute(
+                _SQL["move"],
+                {
+                    "id": job.id,
+                    "instance": self.instance,
+                    "state": move.state,
+                    "stage": move.stage,
+                    "not_before": move.not_before,
+                    "failures": move.failures,
+                    "outages": move.outages,
+                    "code": move.code,
+                    "reason": move.reason,
+                    "hint": move.hint,
+                    "now": now,
+                },
+            )
+        return moved.rowcount == 1
+
+    def complete_registration(self, job: JobRow, move: Move, targets: Sequence[str], bytes_left: int) -> bool:
+        """End a register job and add the archive jobs of its session, in one transaction (ruling 21)."""
+        with self._db.write():
+            if not self.finish_attempt(job, move):
+                return False
+            for target in targets:
+                self.add(job.session_id, JobKind.ARCHIVE, target=target, stage=Stage.ARCHIVE, bytes_left=bytes_left)
+        return True
+
+    def set_bytes_left(self, job_id: int, bytes_left: int) -> None:
+        """Store the remaining work of a job, which decides its turn."""
+        self._execute("set_bytes_left", id=job_id, bytes_left=bytes_left)
+
+    def hurry(self, code: str) -> None:
+        """Make the jobs that wait for this reason due now: what they waited for is back."""
+        self._execute("hurry", code=code)
+
+    def revive(self, job_id: int) -> bool:
+        """Queue a waiting, blocked or cancelled job again; False when it is in none of these states."""
+        return self._execute("revive", id=job_id) == 1
+
+    # --- plumbing -----------------------------------------------------------------------------------------
+
+    def _rows(self, query: str, **values: Any) -> list[JobRow]:
+        return [JobRow.of(row) for row in self._db.read(_SQL[query], values)]
+
+    def _execute(self, query: str, **values: Any) -> int:
+        with self._db.write() as connection:
+            return connection.execute(_SQL[query], {**values, "now": self._clock.now()}).rowcount

@@ -1,0 +1,184 @@
+"""What the journal returns: one frozen value per kind of row."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, fields
+from typing import Self
+
+from labferry.model import FileFate, FileVersion, JobKind, JobState, SessionState, Stage
+
+
+class _FromRow:
+    """Build the value from the columns of the same names."""
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> Self:
+        """Return the value of one row."""
+        return cls(**{f.name: row[f.name] for f in fields(cls)})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow(_FromRow):
+    """A session with its derived state; times in epoch seconds."""
+
+    id: int
+    root: str
+    path: bytes
+    layout: str
+    subject: str
+    date: str
+    number: int
+    lab: str | None
+    repository: str | None
+    eid: str | None
+    first_seen_at: float
+    signal: str | None
+    signal_seen_at: float | None
+    signature: bytes | None
+    signature_at: float | None
+    wait_code: str | None
+    wait_why: str | None
+    wait_since: float | None
+    complete_at: float | None
+    generation: int
+    sealed_generation: int
+    held_at: float | None
+    vanished_at: float | None
+    registered_at: float | None
+    archived_at: float | None
+    blocked_job: int | None
+    rejected: int
+    state: SessionState
+    attention: bool
+
+    def __post_init__(self) -> None:
+        """Turn SQLite's text and numbers into the model's values."""
+        object.__setattr__(self, "state", SessionState(self.state))
+        object.__setattr__(self, "attention", bool(self.attention))
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow(_FromRow):
+    """A job; times in epoch seconds."""
+
+    id: int
+    session_id: int
+    kind: JobKind
+    target: str
+    dedupe: str
+    generation: int
+    state: JobState
+    stage: Stage
+    attempts: int
+    failures: int
+    outages: int
+    not_before: float
+    bytes_left: int
+    code: str
+    reason: str
+    hint: str
+    claimed_by: str | None
+    created_at: float
+    updated_at: float
+    finished_at: float | None
+
+    def __post_init__(self) -> None:
+        """Turn SQLite's text into the model's values."""
+        object.__setattr__(self, "kind", JobKind(self.kind))
+        object.__setattr__(self, "state", JobState(self.state))
+        object.__setattr__(self, "stage", Stage(self.stage))
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow(_FromRow):
+    """A file of a session's manifest."""
+
+    id: int
+    session_id: int
+    path: bytes
+    generation: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    md5: str | None
+    fate: FileFate
+    code: str
+    reason: str
+    dataset_id: str | None
+    registered_hash: str | None
+    registered_at: float | None
+
+    def __post_init__(self) -> None:
+        """Turn SQLite's text into the model's values."""
+        object.__setattr__(self, "fate", FileFate(self.fate))
+
+    @property
+    def version(self) -> FileVersion:
+        """The version of the file that was listed."""
+        return FileVersion(self.path, self.size, self.mtime_ns, self.ctime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow(_FromRow):
+    """One remote effect: what was sent, and what came back if an answer arrived."""
+
+    id: int
+    job_id: int
+    name: str
+    request: str
+    sent_at: float
+    answer: str | None
+    answered_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRow(_FromRow):
+    """The bytes of one archive job on their way."""
+
+    id: int
+    job_id: int
+    target: str
+    base: bytes
+    batch: str
+    state: str
+    ticket: str | None
+    bytes_total: int
+    files_total: int
+    bytes_done: int
+    files_done: int
+    started_at: float
+    updated_at: float
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow(_FromRow):
+    """One file of a transfer, with the version of its source; `verified_at` is the evidence."""
+
+    transfer_id: int
+    file_id: int
+    path: bytes
+    mtime_ns: int
+    ctime_ns: int
+    dataset_id: str | None
+    destination: bytes
+    size: int
+    md5: str
+    verified_at: float | None
+    verified_how: str | None
+    marked_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow(_FromRow):
+    """One line of the history."""
+
+    id: int
+    at: float
+    session_id: int | None
+    job_id: int | None
+    action: str
+    from_state: str | None
+    to_state: str | None
+    code: str

@@ -1,0 +1,179 @@
+"""Sessions in the journal: what detection saw, and the moment a session becomes work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from labferry.errors import CODES
+from labferry.journal.database import Database, load_queries
+from labferry.journal.jobs import Jobs
+from labferry.journal.rows import SessionRow
+from labferry.model import Clock, JobKind, JobState, Stage
+
+_SQL = load_queries("sessions")
+
+
+class Sessions:
+    """The session and root tables."""
+
+    def __init__(self, database: Database, jobs: Jobs, clock: Clock) -> None:
+        self._db = database
+        self._jobs = jobs
+        self._clock = clock
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    def all(self) -> list[SessionRow]:
+        """Return every session."""
+        return self._rows("all")
+
+    def of_root(self, root: str) -> list[SessionRow]:
+        """Return the sessions below a root."""
+        return self._rows("of_root", root=root)
+
+    def get(self, session_id: int) -> SessionRow | None:
+        """Return one session by its id."""
+        return self._first("get", id=session_id)
+
+    def at(self, root: str, path: bytes) -> SessionRow | None:
+        """Return the session at a path relative to a root."""
+        return self._first("at", root=root, path=path)
+
+    def by_key(self, subject: str, date: str, number: int) -> list[SessionRow]:
+        """Return the sessions of a subject, date and number; more than one means duplicates."""
+        return self._rows("by_key", subject=subject, date=date, number=number)
+
+    def by_eid(self, eid: str) -> list[SessionRow]:
+        """Return the sessions with this Alyx id."""
+        return self._rows("by_eid", eid=eid)
+
+    def counts(self) -> tuple[dict[str, int], int]:
+        """Return the number of sessions per state, and how many need a person."""
+        rows = self._db.read(_SQL["counts"])
+        return {row["state"]: row["sessions"] for row in rows}, sum(row["attention"] for row in rows)
+
+    def counts_by_root(self) -> dict[str, int]:
+        """Return the number of sessions that are there, per root."""
+        return {row["root"]: row["sessions"] for row in self._db.read(_SQL["counts_by_root"])}
+
+    def key_owner(self, session_id: int) -> SessionRow | None:
+        """Return the session that holds this one's subject, date and number (ruling 3)."""
+        return self._first("key_owner", id=session_id)
+
+    # --- what detection saw -------------------------------------------------------------------------------
+
+    def meet_root(self, name: str, path: bytes, layout: str) -> None:
+        """Remember a root; its name is its identity, the path may change."""
+        self._write("meet_root", name=name, path=path, layout=layout)
+
+    def found(
+        self, root: str, path: bytes, *, layout: str, subject: str, date: str, number: int, lab: str | None
+    ) -> SessionRow:
+        """Insert a session that a scan found for the first time."""
+        values = {"root": root, "path": path, "layout": layout, "subject": subject, "date": date, "number": number}
+        with self._db.write() as connection:
+            connection.execute(_SQL["insert"], {**values, "lab": lab, "now": self._clock.now()})
+            row = self.at(root, path)
+        assert row is not None
+        return row
+
+    def signal(self, session_id: int, name: str) -> None:
+        """Latch the completion signal: once seen it stays seen (ruling 4)."""
+        self._write("signal", id=session_id, signal=name)
+
+    def looked(self, session_id: int, signature: bytes | None, code: str | None, why: str | None) -> None:
+        """Store the signature of the last look and what the session waits for."""
+        self._write("looked", id=session_id, signature=signature, code=code, why=why)
+
+    def vanished(self, session_id: int) -> None:
+        """Record that the folder is not there any more."""
+        self._write("vanished", id=session_id)
+
+    def returned(self, session_id: int) -> None:
+        """Record that a vanished folder is there again."""
+        self._write("returned", id=session_id)
+
+    # --- becoming work ------------------------------------------------------------------------------------
+
+    def complete(self, session_id: int, signature: bytes, *, register: bool, targets: Sequence[str]) -> bool:
+        """Turn a settled session into work: complete and its first job, in one transaction (rulings 7, 21).
+
+        Unfinished jobs of an older generation are superseded. A folder whose subject, date and number
+        belong to another folder gets its job blocked from the start.
+
+        Returns
+        -------
+        bool
+            False when the session was complete already; nothing changed then.
+        """
+        now = self._clock.now()
+        with self._db.write() as connection:
+            done = connection.execute(_SQL["complete"], {"id": session_id, "signature": signature, "now": now})
+            if done.rowcount == 0:
+                return False
+            self._jobs.supersede(session_id)
+            if not register:
+                for target in targets:
+                    self._jobs.add(session_id, JobKind.ARCHIVE, target=target, stage=Stage.SEAL)
+                return True
+            owner = self._claim_key(session_id, now)
+            if owner is None:
+                self._jobs.add(session_id, JobKind.REGISTER, stage=Stage.RESOLVE)
+            else:
+                code = CODES["same_session_elsewhere"]
+                where = f"{owner.path.decode('utf-8', 'backslashreplace')} below root {owner.root}"
+                self._jobs.add(
+                    session_id,
+                    JobKind.REGISTER,
+                    stage=Stage.RESOLVE,
+                    state=JobState.BLOCKED,
+                    code="same_session_elsewhere",
+                    reason=f"The same subject, date and number are already claimed by {where}.",
+                    hint=code.hint,
+                )
+        return True
+
+    def _claim_key(self, session_id: int, now: float) -> SessionRow | None:
+        """Take subject, date and number for this session; return the other owner when it is taken."""
+        with self._db.write() as connection:
+            connection.execute(_SQL["release_dead_key"], {"id": session_id, "now": now})
+            connection.execute(_SQL["claim_key"], {"id": session_id})
+            owner = self.key_owner(session_id)
+        assert owner is not None
+        return None if owner.id == session_id else owner
+
+    def reclaim_key(self, session_id: int) -> SessionRow | None:
+        """Try again to take subject, date and number; return the other owner while there is one."""
+        return self._claim_key(session_id, self._clock.now())
+
+    def unsettle(self, session_id: int, why: str) -> None:
+        """Send a session back to settling because its files changed."""
+        self._write("unsettle", id=session_id, why=why)
+
+    # --- what the lanes learned ---------------------------------------------------------------------------
+
+    def sealed(self, session_id: int) -> None:
+        """Record that the manifest of the current generation is complete, checksums included."""
+        self._write("sealed", id=session_id)
+
+    def resolved(self, session_id: int, lab: str, repository: str) -> None:
+        """Record the lab of the subject and the lab's data repository on this server."""
+        self._write("resolved", id=session_id, lab=lab, repository=repository)
+
+    def found_on_alyx(self, session_id: int, eid: str) -> None:
+        """Record the session's id in Alyx."""
+        self._write("found_on_alyx", id=session_id, eid=eid)
+
+    # --- plumbing -----------------------------------------------------------------------------------------
+
+    def _rows(self, query: str, **values: Any) -> list[SessionRow]:
+        return [SessionRow.of(row) for row in self._db.read(_SQL[query], values)]
+
+    def _first(self, query: str, **values: Any) -> SessionRow | None:
+        rows = self._rows(query, **values)
+        return rows[0] if rows else None
+
+    def _write(self, query: str, **values: Any) -> None:
+        with self._db.write() as connection:
+            connection.execute(_SQL[query], {**values, "now": self._clock.now()})

@@ -1,0 +1,54 @@
+-- name: of_session
+SELECT * FROM file WHERE session_id = :session_id ORDER BY path
+
+-- name: datasets
+SELECT * FROM file WHERE session_id = :session_id AND fate = 'dataset' ORDER BY path
+
+-- name: list_one
+INSERT INTO file (session_id, path, generation, size, mtime_ns, ctime_ns, fate, code, reason)
+VALUES (:session_id, :path, :generation, :size, :mtime_ns, :ctime_ns, :fate, :code, :reason)
+ON CONFLICT (session_id, path) DO UPDATE SET
+  generation = CASE WHEN (size, mtime_ns, ctime_ns) = (excluded.size, excluded.mtime_ns, excluded.ctime_ns)
+    THEN generation ELSE excluded.generation END,
+  md5 = CASE WHEN (size, mtime_ns, ctime_ns) = (excluded.size, excluded.mtime_ns, excluded.ctime_ns) THEN md5 END,
+  size = excluded.size, mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns,
+  fate = excluded.fate, code = excluded.code, reason = excluded.reason
+
+-- name: paths
+SELECT id, path FROM file WHERE session_id = :session_id
+
+-- name: forget
+DELETE FROM file WHERE id = :id AND dataset_id IS NULL AND id NOT IN (SELECT file_id FROM item)
+
+-- name: gone
+UPDATE file SET fate = 'excluded', code = 'removed', reason = 'removed from the folder after it was registered'
+WHERE id = :id
+
+-- name: checksum
+UPDATE file SET md5 = :md5
+WHERE session_id = :session_id AND path = :path
+  AND (size, mtime_ns, ctime_ns) = (:size, :mtime_ns, :ctime_ns)
+
+-- name: registered
+UPDATE file SET dataset_id = :dataset_id, registered_hash = :hash, registered_at = :now WHERE id = :id
+
+-- name: forget_records
+DELETE FROM file_record WHERE file_id = :file_id
+
+-- name: record
+INSERT INTO file_record (id, file_id, repository, relative_path, on_disk)
+VALUES (:id, :file_id, :repository, :relative_path, :on_disk)
+ON CONFLICT (id) DO UPDATE SET file_id = excluded.file_id, repository = excluded.repository,
+  relative_path = excluded.relative_path, on_disk = excluded.on_disk
+
+-- name: summary
+SELECT count(*) AS total, sum(fate = 'dataset') AS datasets, sum(size) AS bytes,
+  sum(fate = 'dataset' AND registered_hash IS NOT NULL AND registered_hash = md5) AS registered,
+  sum(fate = 'unmatched') AS unmatched, sum(CASE WHEN fate = 'unmatched' THEN size ELSE 0 END) AS unmatched_bytes,
+  sum(fate = 'rejected') AS rejected,
+  sum(fate = 'dataset' AND registered_hash IS NOT NULL AND registered_hash <> coalesce(md5, '')) AS changed
+FROM file WHERE session_id = :session_id
+
+-- name: archived_count
+SELECT count(*) FROM file WHERE session_id = :session_id AND fate <> 'excluded'
+  AND EXISTS (SELECT 1 FROM item WHERE item.file_id = file.id AND item.md5 = file.md5 AND item.verified_at IS NOT NULL)

@@ -1,0 +1,103 @@
+-- name: get
+SELECT * FROM job WHERE id = :id
+
+-- name: of_session
+SELECT * FROM job WHERE session_id = :session_id ORDER BY id
+
+-- name: live_of_session
+SELECT * FROM job WHERE session_id = :session_id AND state IN ('queued', 'running', 'waiting', 'blocked') ORDER BY id
+
+-- name: unfinished
+SELECT * FROM job WHERE state IN ('queued', 'running', 'waiting', 'blocked') ORDER BY id
+
+-- name: in_state
+SELECT * FROM job WHERE state = :state ORDER BY id DESC LIMIT 10000
+
+-- name: counts
+SELECT state, count(*) AS jobs FROM job WHERE state IN ('queued', 'running', 'waiting', 'blocked') GROUP BY state
+
+-- name: oldest_waiting
+SELECT min(created_at) FROM job WHERE state IN ('queued', 'waiting')
+
+-- name: insert
+INSERT INTO job (session_id, kind, target, generation, state, stage, not_before, bytes_left, code, reason, hint,
+  created_at, updated_at)
+SELECT id, :kind, :target, generation, :state, :stage, :now, :bytes_left, :code, :reason, :hint, :now, :now
+FROM session WHERE id = :session_id
+
+-- name: supersede
+UPDATE job SET state = 'superseded', claimed_by = NULL, finished_at = :now, updated_at = :now
+WHERE session_id = :session_id AND state IN ('queued', 'waiting', 'blocked', 'running')
+
+-- Least remaining work first, and every second of age is worth a megabyte: small sessions overtake a giant one,
+-- and no session is overtaken for ever.
+-- name: claimable
+SELECT job.id FROM job JOIN session ON session.id = job.session_id
+WHERE job.state IN ('queued', 'waiting') AND job.stage = :stage AND job.target IN (:target, '')
+  AND job.not_before <= :now AND session.held_at IS NULL
+ORDER BY job.bytes_left - (:now - job.created_at) * 1000000, job.id
+LIMIT 1
+
+-- name: next_due
+SELECT min(job.not_before) FROM job JOIN session ON session.id = job.session_id
+WHERE job.state IN ('queued', 'waiting') AND job.stage = :stage AND job.target IN (:target, '')
+  AND session.held_at IS NULL
+
+-- name: claim
+UPDATE job SET state = 'running', claimed_by = :instance, attempts = attempts + 1, code = '', reason = '', hint = '',
+  updated_at = :now
+WHERE id = :id AND state IN ('queued', 'waiting')
+
+-- name: begin_attempt
+INSERT INTO attempt (job_id, instance_id, stage, started_at) SELECT id, :instance, stage, :now FROM job WHERE id = :id
+
+-- name: end_attempt
+UPDATE attempt SET ended_at = :now, outcome = :outcome, code = :code, detail = :detail
+WHERE job_id = :id AND ended_at IS NULL
+
+-- name: trim_attempts
+DELETE FROM attempt WHERE job_id = :id AND id NOT IN
+  (SELECT id FROM attempt WHERE job_id = :id ORDER BY id DESC LIMIT 20)
+
+-- name: move
+UPDATE job SET state = :state, stage = :stage, claimed_by = NULL, not_before = :not_before, failures = :failures,
+  outages = :outages, code = :code, reason = :reason, hint = :hint, updated_at = :now,
+  finished_at = CASE WHEN :state IN ('done', 'cancelled', 'superseded') THEN :now END
+WHERE id = :id AND state = 'running' AND claimed_by = :instance
+
+-- name: lose_attempts
+UPDATE attempt SET ended_at = :now, outcome = 'lost'
+WHERE ended_at IS NULL AND instance_id <> :instance
+
+-- name: requeue_lost
+UPDATE job SET state = 'queued', claimed_by = NULL, not_before = :now, updated_at = :now
+WHERE state = 'running' AND claimed_by <> :instance
+
+-- name: clamp
+UPDATE job SET not_before = :latest WHERE state IN ('queued', 'waiting') AND not_before > :latest
+
+-- name: revive
+UPDATE job SET state = 'queued', not_before = :now, failures = 0, outages = 0, code = '', reason = '', hint = '',
+  finished_at = NULL, updated_at = :now
+WHERE id = :id AND state IN ('waiting', 'blocked', 'cancelled')
+
+-- name: hurry
+UPDATE job SET not_before = :now WHERE state = 'waiting' AND code = :code AND not_before > :now
+
+-- name: set_bytes_left
+UPDATE job SET bytes_left = :bytes_left WHERE id = :id
+
+-- name: attempts
+SELECT * FROM attempt WHERE job_id = :job_id ORDER BY id
+
+-- name: begin_instance
+INSERT INTO instance (id, pid, version, started_at) VALUES (:instance, :pid, :version, :now)
+
+-- name: end_instance
+UPDATE instance SET stopped_at = :now WHERE id = :instance
+
+-- name: unclean_stops
+SELECT count(*) FROM instance WHERE stopped_at IS NULL AND id <> :instance
+
+-- name: settle_instances
+UPDATE instance SET stopped_at = :now WHERE stopped_at IS NULL AND id <> :instance

@@ -1,0 +1,80 @@
+-- name: meet_root
+INSERT INTO root (name, path, layout, first_contact_at) VALUES (:name, :path, :layout, :now)
+ON CONFLICT (name) DO UPDATE SET path = excluded.path, layout = excluded.layout
+
+-- name: all
+SELECT * FROM session_status ORDER BY id
+
+-- name: of_root
+SELECT * FROM session_status WHERE root = :root ORDER BY id
+
+-- name: get
+SELECT * FROM session_status WHERE id = :id
+
+-- name: at
+SELECT * FROM session_status WHERE root = :root AND path = :path
+
+-- name: by_key
+SELECT * FROM session_status WHERE subject = :subject AND date = :date AND number = :number ORDER BY id
+
+-- name: by_eid
+SELECT * FROM session_status WHERE eid = :eid ORDER BY id
+
+-- name: counts
+SELECT state, count(*) AS sessions, sum(attention) AS attention FROM session_status GROUP BY state
+
+-- name: counts_by_root
+SELECT root, count(*) AS sessions FROM session WHERE vanished_at IS NULL GROUP BY root
+
+-- name: insert
+INSERT INTO session (root, path, layout, subject, date, number, lab, first_seen_at, updated_at)
+VALUES (:root, :path, :layout, :subject, :date, :number, :lab, :now, :now)
+
+-- name: signal
+UPDATE session SET signal = :signal, signal_seen_at = :now, updated_at = :now
+WHERE id = :id AND signal_seen_at IS NULL
+
+-- name: looked
+UPDATE session SET signature = :signature, signature_at = :now, wait_code = :code, wait_why = :why,
+  wait_since = CASE WHEN wait_code IS :code THEN wait_since ELSE :now END, updated_at = :now
+WHERE id = :id
+
+-- name: complete
+UPDATE session SET complete_at = :now, generation = generation + 1, signature = :signature, signature_at = :now,
+  wait_code = NULL, wait_why = NULL, wait_since = NULL, updated_at = :now
+WHERE id = :id AND complete_at IS NULL
+
+-- name: unsettle
+UPDATE session SET complete_at = NULL, wait_code = 'changed', wait_why = :why, wait_since = :now, updated_at = :now
+WHERE id = :id AND complete_at IS NOT NULL
+
+-- name: sealed
+UPDATE session SET sealed_generation = generation, updated_at = :now WHERE id = :id
+
+-- name: resolved
+UPDATE session SET lab = :lab, repository = :repository, updated_at = :now WHERE id = :id
+
+-- name: found_on_alyx
+UPDATE session SET eid = :eid, updated_at = :now WHERE id = :id
+
+-- name: vanished
+UPDATE session SET vanished_at = :now, updated_at = :now WHERE id = :id AND vanished_at IS NULL
+
+-- name: returned
+UPDATE session SET vanished_at = NULL, updated_at = :now WHERE id = :id AND vanished_at IS NOT NULL
+
+-- name: claim_key
+INSERT INTO alyx_key (subject, date, number, session_id)
+SELECT subject, date, number, id FROM session WHERE id = :id
+ON CONFLICT DO NOTHING
+
+-- name: release_dead_key
+DELETE FROM alyx_key
+WHERE (subject, date, number) = (SELECT subject, date, number FROM session WHERE id = :id)
+  AND session_id IN (SELECT id FROM session_status WHERE vanished_at IS NOT NULL AND registered_at IS NULL)
+
+-- name: key_owner
+SELECT owner.* FROM session_status AS asking
+JOIN alyx_key USING (subject, date, number)
+JOIN session_status AS owner ON owner.id = alyx_key.session_id
+WHERE asking.id = :id

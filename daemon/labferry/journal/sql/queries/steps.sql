@@ -1,0 +1,16 @@
+-- name: get
+SELECT * FROM step WHERE job_id = :job_id AND name = :name
+
+-- name: of_job
+SELECT * FROM step WHERE job_id = :job_id ORDER BY id
+
+-- name: send
+INSERT INTO step (job_id, name, request, sent_at) VALUES (:job_id, :name, :request, :now)
+ON CONFLICT (job_id, name) DO UPDATE SET request = excluded.request, sent_at = excluded.sent_at,
+  answer = NULL, answered_at = NULL
+
+-- name: answer
+UPDATE step SET answer = :answer, answered_at = :now WHERE job_id = :job_id AND name = :name
+
+-- name: drop
+DELETE FROM step WHERE job_id = :job_id AND name = :name

@@ -1,0 +1,41 @@
+-- name: of_job
+SELECT * FROM transfer WHERE job_id = :job_id
+
+-- name: of_session
+SELECT transfer.* FROM transfer JOIN job ON job.id = transfer.job_id
+WHERE job.session_id = :session_id ORDER BY transfer.id
+
+-- name: insert
+INSERT INTO transfer (job_id, target, base, batch, state, bytes_total, files_total, started_at, updated_at)
+VALUES (:job_id, :target, :base, :batch, 'active', :bytes_total, :files_total, :now, :now)
+
+-- name: insert_item
+INSERT INTO item (transfer_id, file_id, destination, size, md5)
+VALUES (:transfer_id, :file_id, :destination, :size, :md5)
+
+-- name: items
+SELECT item.*, file.path, file.mtime_ns, file.ctime_ns, file.dataset_id FROM item JOIN file ON file.id = item.file_id
+WHERE transfer_id = :transfer_id ORDER BY file.path
+
+-- name: verified
+UPDATE item SET verified_at = :now, verified_how = :how WHERE transfer_id = :transfer_id AND destination = :destination
+  AND verified_at IS NULL
+
+-- name: marked
+UPDATE item SET marked_at = :now WHERE transfer_id = :transfer_id AND file_id = :file_id
+
+-- name: progress
+UPDATE transfer SET bytes_done = :bytes_done, files_done = :files_done, updated_at = :now WHERE id = :id
+
+-- name: ticket
+UPDATE transfer SET ticket = :ticket, updated_at = :now WHERE id = :id
+
+-- name: finish
+UPDATE transfer SET state = :state, ended_at = :now, updated_at = :now,
+  bytes_done = CASE WHEN :state = 'verified' THEN bytes_total ELSE bytes_done END,
+  files_done = CASE WHEN :state = 'verified' THEN files_total ELSE files_done END
+WHERE id = :id
+
+-- name: totals
+SELECT count(*) AS active, coalesce(sum(bytes_done), 0) AS bytes_done, coalesce(sum(bytes_total), 0) AS bytes_total
+FROM transfer WHERE state = 'active'

@@ -1,0 +1,141 @@
+"""The layout `ibl`: ALF session folders, `[LAB/Subjects/]SUBJECT/YYYY-MM-DD/NUMBER`.
+
+Room: sessions. Stricter than the field's own parsers on purpose: they search where this one compares whole names,
+and so take `KS 005` for the subject `005` and `2019-13-45` for a day.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+
+from labferry.model import show_path
+from labferry.sessions.layout import Level, NotASession, Parsed, parse_by_steps
+from labferry.sessions.session import Session
+
+SUBJECT_RULE = "subject: 1 to 64 letters, digits, `_`, `.` or `-`"
+LAB_RULE = "lab: letters, digits and `_` (it stands before `Subjects`)"
+DATE_RULE = "date: YYYY-MM-DD"
+YEAR_RULE = "date: the year is between 1900 and 2099"
+CALENDAR_RULE = "no such day in the calendar"
+NUMBER_RULE = "session number: one to three digits"
+
+# Patterns of bytes: `\w` and `\d` mean ASCII, as Alyx means them.
+_SUBJECT = re.compile(rb"[\w.-]{1,64}")
+_LAB = re.compile(rb"\w+")
+_DATE = re.compile(rb"(\d{4})-(\d{2})-(\d{2})")
+_DATE_DIGITS = re.compile(rb"(\d{4})\D?(\d{2})\D?(\d{2})")
+_CENTURY = re.compile(rb"19|20")
+_NUMBER = re.compile(rb"\d{1,3}")
+_LONG_NUMBER = re.compile(rb"0+(\d{3})")
+
+
+class IblLayout:
+    """ALF folders of the International Brain Laboratory."""
+
+    name = "ibl"
+
+    def top(self) -> Level:
+        """Return the root, where stepping begins."""
+        return _Root()
+
+    def parse(self, path: bytes) -> Parsed:
+        """Read a path relative to the root; never raises."""
+        return parse_by_steps(_Root(), path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Root:
+    path: bytes = b""
+
+    def step(self, name: bytes) -> Level | NotASession:
+        if not (_is_subject(name) or _LAB.fullmatch(name)):
+            return NotASession(show_path(name), SUBJECT_RULE)
+        return _SubjectOrLab(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _SubjectOrLab:
+    """A folder of the root: a subject, unless `Subjects` lies in it. No day is called that, so both may be told apart."""
+
+    path: bytes
+
+    def step(self, name: bytes) -> Level | NotASession:
+        if name == b"Subjects":
+            if not _LAB.fullmatch(self.path):
+                return NotASession(show_path(self.path), LAB_RULE)
+            return _Subjects(self.path + b"/Subjects", self.path.decode("ascii"))
+        if not _is_subject(self.path):
+            return NotASession(show_path(self.path), SUBJECT_RULE)
+        return _step_day(self.path, self.path.decode("ascii"), None, name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subjects:
+    path: bytes
+    lab: str
+
+    def step(self, name: bytes) -> Level | NotASession:
+        if not _is_subject(name):
+            return NotASession(show_path(name), SUBJECT_RULE)
+        return _Subject(self.path + b"/" + name, name.decode("ascii"), self.lab)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    path: bytes
+    subject: str
+    lab: str | None
+
+    def step(self, name: bytes) -> Level | NotASession:
+        return _step_day(self.path, self.subject, self.lab, name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    path: bytes
+    subject: str
+    lab: str | None
+    date: date
+
+    def step(self, name: bytes) -> Session | NotASession:
+        if not _NUMBER.fullmatch(name):
+            padded = _LONG_NUMBER.fullmatch(name)
+            return NotASession(show_path(name), NUMBER_RULE, padded[1].decode("ascii") if padded else "")
+        return Session("ibl", self.path + b"/" + name, self.subject, self.date, int(name), self.lab)
+
+
+def _step_day(path: bytes, subject: str, lab: str | None, name: bytes) -> Level | NotASession:
+    day = _day(name)
+    if isinstance(day, NotASession):
+        return day
+    return _Day(path + b"/" + name, subject, lab, day)
+
+
+def _is_subject(name: bytes) -> bool:
+    return _SUBJECT.fullmatch(name) is not None and name not in {b".", b".."}
+
+
+@lru_cache(maxsize=16_384)  # forty years of days: every subject of a root was recorded on the same ones
+def _day(name: bytes) -> date | NotASession:
+    if not _DATE.fullmatch(name):
+        return NotASession(show_path(name), DATE_RULE, _nearest_day(name))
+    if not _CENTURY.match(name):
+        return NotASession(show_path(name), YEAR_RULE)
+    try:
+        return date.fromisoformat(name.decode("ascii"))
+    except ValueError:
+        return NotASession(show_path(name), CALENDAR_RULE)
+
+
+def _nearest_day(name: bytes) -> str:
+    """Return `20190402`, `2019_04_02` and the like as a day is written; empty when it is none."""
+    match = _DATE_DIGITS.fullmatch(name)
+    if match is None or not _CENTURY.match(name):
+        return ""
+    try:
+        return date(*(int(digits) for digits in match.groups())).isoformat()
+    except ValueError:
+        return ""

@@ -1,0 +1,47 @@
+"""The session as a value: what the path of its folder says about it.
+
+Room: sessions. Pure values; no file is opened here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One recording session's folder, as its path names it.
+
+    Attributes
+    ----------
+    layout : str
+        Name of the layout that read the path.
+    path : bytes
+        Relative to the root, as it is on disk: `1` stays `1`.
+    subject : str
+        The subject's nickname.
+    date : datetime.date
+        The day of the recording.
+    number : int
+        Which session of that day.
+    lab : str or None
+        Only when the path below the root names it; whose session it is, Alyx says.
+    """
+
+    layout: str
+    path: bytes
+    subject: str
+    date: date
+    number: int
+    lab: str | None = None
+
+    @property
+    def alyx_key(self) -> tuple[str, str, int]:
+        """What identifies the session in Alyx: subject, ISO date, number (ruling 3)."""
+        return (self.subject, self.date.isoformat(), self.number)
+
+    @property
+    def alyx_path(self) -> str:
+        """The path Alyx and the archive know it by; an unpadded number there makes second file records."""
+        return f"{self.subject}/{self.date.isoformat()}/{self.number:03d}"
