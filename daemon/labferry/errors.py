@@ -210,6 +210,11 @@ CODES: dict[str, Code] = {
         "the archive holds a different file of the same name",
         "Nothing was overwritten. Find out which one is right, move the other one away, then `labferry retry SESSION`.",
     ),
+    "destination_refused": Code(
+        "blocked",
+        "the archive's file system cannot take a file under its name",
+        "Rename the file, or archive to a file system without this limit, then `labferry retry SESSION`.",
+    ),
     "unreadable": Code(
         "blocked",
         "a file or folder cannot be read",
@@ -271,6 +276,10 @@ CODES: dict[str, Code] = {
         "the state directory is full",
         "Make room on the file system of `state_dir`; work resumes by itself.",
     ),
+    "in_flight": Code("waiting", "the archive is moving the bytes", "Nothing to do."),
+    "root_unknown": Code(
+        "waiting", "its root is not configured any more", "Configure the root again under its old name."
+    ),
     "source_missing": Code(
         "waiting",
         "the session's folder is not there",
@@ -295,6 +304,8 @@ CODES: dict[str, Code] = {
         "file", "several dataset types fit", "Narrow the patterns of the dataset types in Alyx."
     ),
     "no_data_format": Code("file", "no data format has this extension", "Add the data format in Alyx."),
+    "not_registered": Code("file", "this root is archived without registration", "Nothing to do."),
+    "removed": Code("file", "removed from the folder after it was registered", "Nothing to do."),
     "not_regular": Code("file", "not a regular file", "Links, pipes and devices are never followed or read."),
     "file_unreadable": Code("file", "the file cannot be read", "Give the service user read permission."),
     # detect: why a folder is not, or not yet, a finished session

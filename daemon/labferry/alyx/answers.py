@@ -139,6 +139,12 @@ _TEXTS: tuple[_Text, ...] = (
         "Alyx does not find the session under this subject, date and number",
     ),
     _text(
+        r"data_repository, relative_path must make a unique set",
+        "orphan_dataset",
+        "another dataset in Alyx owns the file record of this path",
+    ),
+    _text(r"session: Select a valid choice", "alyx_refused", "Alyx does not know the session any more"),
+    _text(
         r'Invalid (dataset|file record) "(?P<file>[^"]*)"|Invalid QC value "[^"]*" for dataset "(?P<qc_file>[^"]*)"',
         "alyx_refused",
         "Alyx does not accept {file}",
@@ -230,7 +236,7 @@ def retry_after(header: str | None, body: object, now: float) -> float:
     float
         Seconds, 0 when nothing is said.
     """
-    if header is not None and header.strip().isdecimal():
+    if header is not None and re.fullmatch(r"\s*[0-9]{1,9}\s*", header):
         return float(header)
     if header is not None and (until := _http_date(header)) is not None:
         return max((until - datetime.fromtimestamp(now, UTC)).total_seconds(), 0.0)

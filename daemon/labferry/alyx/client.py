@@ -287,10 +287,12 @@ def _base(url: str) -> str:
     """
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        parsed.raw_host.decode("ascii").encode("idna")
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise ConfigError(f"[alyx] url cannot be read: {error}") from error
     if parsed.userinfo:
         raise ConfigError("[alyx] url has a user name in it", "Use `username` and `password_file` instead.")
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
+    is_address = parsed.scheme in ("http", "https") and parsed.host and (parsed.port or 0) < 2**16
+    if not is_address or parsed.query or parsed.fragment:
         raise ConfigError(f"[alyx] url = {url!r} is not the address of a web server", "Give it as https://HOST[:PORT].")
     return str(parsed).rstrip("/")

@@ -24,6 +24,7 @@ SECRET_FILES: Final = (
 )
 LARGEST_SECRET = 64 * 1024  # bytes; anything larger is a wrong file
 
+_WRONG_FILE = "name a file that holds the secret and nothing else"
 _READABLE_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
 
 
@@ -55,22 +56,15 @@ def find_secret(name: str, beside: str, environ: Mapping[str, str]) -> Found:
     places = [os.path.join(place, name) for place in (credentials, beside) if place]
     path = next((place for place in places if os.path.lexists(place)), places[-1])
     try:
-        read_secret(path)
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return Found(path, f"names a file that is not there; {_create(places)}")
+        _, mode = _read(path)
     except ConfigError as error:
-        if not os.path.lexists(path):
-            return Found(path, f"names a file that is not there; {_create(places)}")
-        return Found(path, f"cannot be used: {error.message}; {error.hint}")
+        elsewhere = [place for place in dict.fromkeys(places) if place != path and not os.path.lexists(path)]
+        also = "".join(f", nor is {place}" for place in elsewhere)
+        return Found(path, f"cannot be used: {error.message}{also}; {error.hint}")
     provided = credentials and path.startswith(os.path.join(credentials, ""))
     if mode & _READABLE_BY_OTHERS and not provided:
-        return Found(path, warning=f"can be read by other users (mode {stat.S_IMODE(mode):04o}); run chmod 600 {path}")
+        return Found(path, warning=f"can be read by other users (mode {mode:04o}); run chmod 600 {path}")
     return Found(path)
-
-
-def _create(places: list[str]) -> str:
-    return f"put the secret into {' or '.join(dict.fromkeys(places))}, readable by the service user only"
 
 
 def find_file(name: str, beside: str) -> Found:
@@ -89,20 +83,35 @@ def read_secret(path: str) -> str:
     ConfigError
         The file is missing, not a regular file, unreadable, empty, not UTF-8 or far too large.
     """
+    secret, _ = _read(path)
+    return secret
+
+
+def _read(path: str) -> tuple[str, int]:
+    """Return a secret and the permission bits of its file."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ConfigError(f"{path} is not a regular file", "name a file that holds the secret and nothing else")
-        with open(path, "rb") as file:
-            data = file.read(LARGEST_SECRET + 1)
+        # without O_NONBLOCK a pipe in the secret's place would hold us up for ever
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode
+            data = file.read(LARGEST_SECRET + 1) if stat.S_ISREG(mode) else b""
     except FileNotFoundError:
         raise ConfigError(f"{path} is not there", "create it, readable by the service user only") from None
+    except ValueError:
+        raise ConfigError("it is no file name", _WRONG_FILE) from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a directory", _WRONG_FILE) from None
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read by user {os.geteuid()}: {error.strerror}",
             "give it to the service user, or run this command as that user",
         ) from None
-    if len(data) > LARGEST_SECRET:
-        raise ConfigError(f"{path} is too large for a secret", "name a file that holds the secret and nothing else")
+    if not stat.S_ISREG(mode) or len(data) > LARGEST_SECRET:
+        raise ConfigError(f"{path} is not a regular file or too large for a secret", _WRONG_FILE)
+    return _secret(path, data), stat.S_IMODE(mode)
+
+
+def _secret(path: str, data: bytes) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -130,7 +139,7 @@ def personal_endpoint(path: str) -> str:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read(1024).strip()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return ""
     except OSError as error:
         raise ConfigError(

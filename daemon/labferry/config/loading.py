@@ -44,7 +44,17 @@ def load(path: str | None = None, environ: Mapping[str, str] = os.environ, *, ch
     ConfigError
         The file cannot be read, or something in it cannot be used: one line in `message` for each finding.
     """
-    source = read(config_path(path, environ), environ)
+    return checked(read(config_path(path, environ), environ), check_secrets=check_secrets)
+
+
+def checked(source: Source, *, check_secrets: bool = True) -> Config:
+    """Check and resolve what was read.
+
+    Raises
+    ------
+    ConfigError
+        As `load`.
+    """
     files = _Files(source, check_secrets)
     problems = []
     config = None

@@ -188,7 +188,7 @@ ARCHIVE_KINDS: Mapping[str, type[Section]] = {
 
 
 class Globus(Section):
-    """This machine's side of Globus. `endpoint` is empty after `load` only where there is no Globus here."""
+    """The local side of Globus. `endpoint` is empty after `load` only where this machine has no Globus."""
 
     client_id: str = ""
     client_secret_file: str = ""

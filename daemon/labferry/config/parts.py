@@ -13,10 +13,11 @@ from typing import TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from labferry.config.model import Alyx, ArchiveTarget, Config, Detection, Globus, Registration, Root
-from labferry.config.source import Table
-from labferry.config.values import AbsolutePath, from_json
+from labferry.config.source import Table, written_roots
+from labferry.config.values import AbsolutePath
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_Value = TypeVar("_Value")
 _ARCHIVE: TypeAdapter[ArchiveTarget] = TypeAdapter(ArchiveTarget)
 _PATH: TypeAdapter[str] = TypeAdapter(AbsolutePath)
 
@@ -54,7 +55,7 @@ def well_formed(table: Table, no_globus: str) -> Parts:
     return Parts(
         state_dir=_valid(_PATH, table.get("state_dir", Config.model_fields["state_dir"].default)),
         alyx=_section(Alyx, table.get("alyx", {})),
-        roots={number: root for number, raw in enumerate(_list(table)) if (root := _section(Root, raw))},
+        roots={number: root for number, raw in enumerate(written_roots(table)) if (root := _section(Root, raw))},
         detection=_section(Detection, table.get("detection", {})),
         registration=_section(Registration, table.get("registration", {})),
         archives={name: archive for name, raw in archives.items() if (archive := _valid(_ARCHIVE, raw))},
@@ -64,14 +65,6 @@ def well_formed(table: Table, no_globus: str) -> Parts:
     )
 
 
-def _list(table: Table) -> list[object]:
-    try:
-        roots = from_json(table.get("roots", []))
-    except ValueError:
-        return []
-    return roots if isinstance(roots, list) else []
-
-
 def _section(model: type[_Model], raw: object) -> _Model | None:
     try:
         return model.model_validate(raw)
@@ -79,10 +72,7 @@ def _section(model: type[_Model], raw: object) -> _Model | None:
         return None
 
 
-_T = TypeVar("_T")
-
-
-def _valid(adapter: TypeAdapter[_T], raw: object) -> _T | None:
+def _valid(adapter: TypeAdapter[_Value], raw: object) -> _Value | None:
     try:
         return adapter.validate_python(raw)
     except ValidationError:

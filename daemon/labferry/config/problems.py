@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel
 
 from labferry.config.model import ARCHIVE_KINDS, Config, Root, Section
-from labferry.config.source import Location, Source
+from labferry.config.source import Location, Source, printable, written_roots
 from labferry.config.values import SecretInValueError, nearest
 
 if TYPE_CHECKING:
@@ -75,9 +75,8 @@ def lines(source: Source, problems: Iterable[Problem]) -> list[str]:
     found = []
     for problem in sorted(problems, key=lambda problem: source.line(problem.location)):
         value = "" if problem.value is NOTHING else f" = {_shown(problem.value)}"
-        found.append(
-            f"{source.where(problem.location)}: {key_text(source, problem.location)}{value} {problem.sentence}"
-        )
+        key = key_text(source, problem.location)
+        found.append(printable(f"{source.where(problem.location)}: {key}{value} {problem.sentence}"))
     return list(dict.fromkeys(found))
 
 
@@ -85,12 +84,10 @@ def key_text(source: Source, location: Location) -> str:
     """Write a key as the file would: `state_dir`, `[alyx] url`, `[[roots]] "s0" path`, `[archive.nas] kind`."""
     table, rest = location[0], list(location[1:])
     if table == "roots" and rest:
-        roots = source.table.get("roots")
-        number = rest.pop(0)
-        name = None
-        if isinstance(roots, list) and isinstance(number, int) and isinstance(roots[number], dict):
-            name = roots[number].get("name")
-        head = f'[[roots]] "{name}"' if isinstance(name, str) else f"[[roots]] number {int(number) + 1}"
+        number = int(rest.pop(0))
+        root = dict(enumerate(written_roots(source.table))).get(number)
+        name = root.get("name") if isinstance(root, dict) else None
+        head = f'[[roots]] "{name}"' if isinstance(name, str) else f"[[roots]] number {number + 1}"
     elif table == "archive" and rest:
         head = f"[archive.{rest.pop(0)}]"
     elif _is_table(table):
@@ -152,7 +149,7 @@ def _unknown(location: Location, error: ErrorDetails) -> Problem:
     guess = nearest(key, known)
     if not guess and (home := _home(key)):
         return Problem(location, f"is not a known key here; it belongs {home}")
-    return Problem(location, f"is not a known key{guess or f'; known are {", ".join(known)}'}")
+    return Problem(location, f"is not a known key{guess or '; known are ' + ', '.join(known)}")
 
 
 def _home(key: str) -> str:

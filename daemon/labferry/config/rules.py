@@ -166,6 +166,14 @@ def warnings(config: Config) -> Iterator[Problem]:
     for number, root in enumerate(config.roots):
         if not root.registers and not root.archive:
             yield Problem(("roots", number, "archive"), "is empty and register is false: sessions are only listed")
+    for name, archive in config.archive.items():
+        if not isinstance(archive, ObserveArchive) and archive.naming != "alyx" and archive.repository:
+            yield Problem(
+                ("archive", name, "repository"),
+                f'is marked in Alyx, but naming = "{archive.naming}" leaves out the UUID by which ONE finds a file; '
+                'set repository = "" or naming = "alyx"',
+                archive.repository,
+            )
     if config.alyx.url.startswith("http://") and not _loopback(config.alyx.url):
         yield Problem(("alyx", "url"), "is not encrypted: the password can be read on the way", config.alyx.url)
     for key in ("transfer_url", "auth_url"):

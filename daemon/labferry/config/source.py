@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from labferry.config.model import Config
-from labferry.config.values import nearest
+from labferry.config.values import from_json, nearest
 from labferry.errors import ConfigError
 
 DEFAULT_PATH = "/etc/labferry/config.toml"
@@ -90,6 +90,20 @@ class Source:
         return sentences
 
 
+def printable(text: str) -> str:
+    """Return text in one line that does nothing to a terminal: what cannot be printed becomes an escape."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def written_roots(table: Mapping[str, object]) -> list[object]:
+    """Return the roots as they were written, in the file or as JSON in the environment; [] when they are no list."""
+    try:
+        roots = from_json(table.get("roots", []))
+    except ValueError:
+        return []
+    return roots if isinstance(roots, list) else []
+
+
 def config_path(path: str | None, environ: Mapping[str, str]) -> str:
     """Return the file to read: the given one, else LABFERRY_CONFIG, else /etc/labferry/config.toml."""
     return os.path.abspath(path or environ.get(PATH_VARIABLE) or DEFAULT_PATH)
@@ -106,27 +120,29 @@ def read(path: str, environ: Mapping[str, str]) -> Source:
     text = _read_text(path)
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         match = _AT.fullmatch(str(error))
         place = f"{match[2]}: {match[1]}" if match else str(error)
         raise ConfigError(
-            f"{path}: {place}", "The file is not valid TOML there: look for a missing quote, comma or bracket."
+            f"{printable(path)}: {place}",
+            "The file is not valid TOML there: look for a missing quote, comma or bracket.",
         ) from None
     return Source(path, text, _over(table, _from_environment(environ)), environ)
 
 
 def _read_text(path: str) -> str:
+    shown = printable(path)
     try:
         with open(path, "rb") as file:
             data = file.read()
     except FileNotFoundError:
         raise ConfigError(
-            f"{path}: there is no such file",
-            f"Name another one with --config or {PATH_VARIABLE}, or begin with `labferry config example > {path}`.",
+            f"{shown}: there is no such file",
+            f"Name another one with --config or {PATH_VARIABLE}, or begin with `labferry config example > {shown}`.",
         ) from None
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot be read: {error.strerror}",
+            f"{shown}: cannot be read: {error.strerror}",
             "Give this user read permission, or name another file with --config.",
         ) from None
     try:
@@ -134,7 +150,7 @@ def _read_text(path: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(
-            f"{path}:{line}: the byte 0x{data[error.start]:02x} is not UTF-8", "Save the file in the encoding UTF-8."
+            f"{shown}:{line}: the byte 0x{data[error.start]:02x} is not UTF-8", "Save the file in the encoding UTF-8."
         ) from None
 
 
@@ -159,7 +175,7 @@ def _lines(text: str) -> dict[Location, int]:
     found: dict[Location, int] = {}
     table: Location = ()
     arrays: dict[Location, int] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if header := _HEADER.fullmatch(line):
             table = _parts(header[2])
             if header[1] == "[[":

@@ -52,12 +52,12 @@ def parse_duration(value: object) -> float:
     ValueError
         `value` is not such a duration.
     """
-    seconds: int | float | None = None
+    seconds: float | None = None
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = value
     elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
         seconds = float(match[1]) * _UNITS[match[2]]
-    if seconds is None or seconds != seconds or seconds < 0:
+    if seconds is None or not seconds >= 0:
         raise ValueError('is not a duration; write "90s", "10m", "2h", "1d" or a number of seconds')
     if seconds > LONGEST:
         raise ValueError('is longer than a hundred years; write "90s", "10m", "2h", "1d" or a number of seconds')
@@ -128,7 +128,8 @@ def _time_zone(name: str) -> str:
         known = zoneinfo.available_timezones()
         if not known:
             raise ValueError("cannot be checked: this machine has no time zones; install the package tzdata") from None
-        raise ValueError(f"is not a time zone{nearest(name, known)}; IANA names look like Europe/London") from None
+        way_out = nearest(name, known) or "; write an IANA name, as Europe/London"
+        raise ValueError(f"is not a time zone{way_out}") from None
     return name
 
 
@@ -179,11 +180,14 @@ def from_json(value: object) -> object:
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
-        raise ValueError('is not a list; write ["one", "two"]') from None
+        raise ValueError("is not JSON; in the environment this key is written as a JSON list") from None
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    items = from_json(value)
+    try:
+        items = from_json(value)
+    except ValueError:
+        items = None
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
         raise ValueError('is not a list of texts; write ["one", "two"]')
     return tuple(items)

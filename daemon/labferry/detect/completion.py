@@ -10,10 +10,10 @@ keeps in the journal over a restart is the latched signal only: the quiet period
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from labferry.detect.signature import Signature
+from labferry.detect.signature import Signature, Unreadable
 from labferry.errors import ConfigError
 from labferry.model import show_path
 
@@ -217,18 +217,26 @@ def _obstacle(signature: Signature | None, signal_seen: bool, rules: Rules) -> t
     if signature is None:
         return "unreadable", "the folder is not there"
     if signature.unreadable:
-        return "unreadable", f"cannot be read: {_names(signature.unreadable)}"
+        return "unreadable", f"cannot be read: {_names([_cause(entry) for entry in signature.unreadable])}"
     if not signal_seen and rules.needs_signal:
-        return "waiting_signal", f"no completion signal yet ({_names(rules.signal_names)})"
+        return "waiting_signal", f"no completion signal yet ({_shown(rules.signal_names)})"
     if not signature.files:
         if signal_seen:
             return "signal_before_data", "the completion signal is there, but not one file"
         return "settling", "the folder is empty"
     if signature.temporary:
-        return "temporary_files", f"still being written: {_names(signature.temporary)}"
+        return "temporary_files", f"still being written: {_shown(signature.temporary)}"
     return "", ""
 
 
-def _names(paths: tuple[bytes, ...]) -> str:
-    shown = ", ".join(show_path(path) for path in paths[:NAMED])
-    return shown if len(paths) <= NAMED else f"{shown} and {len(paths) - NAMED} more"
+def _cause(entry: Unreadable) -> str:
+    return f"{show_path(entry.path) or 'the folder itself'} ({entry.why})"
+
+
+def _shown(paths: Iterable[bytes]) -> str:
+    return _names([show_path(path) for path in paths])
+
+
+def _names(names: Sequence[str]) -> str:
+    listed = ", ".join(names[:NAMED])
+    return listed if len(names) <= NAMED else f"{listed} and {len(names) - NAMED} more"

@@ -32,13 +32,6 @@ class RootState(StrEnum):
     UNREADABLE = "unreadable"
 
 
-class FoundSession(NamedTuple):
-    """A session's folder; `mtime_ns` is the folder's own, when folder times were asked for."""
-
-    session: Session
-    mtime_ns: int | None = None
-
-
 class NearMiss(NamedTuple):
     """A folder that breaks the layout: where, the part that breaks it, the rule in words, how it would be right."""
 
@@ -61,8 +54,10 @@ class ScanResult:
 
     Attributes
     ----------
-    found : list of FoundSession
+    found : list of Session
         In the order the file system gives.
+    folder_times : dict of bytes to int
+        The mtime in nanoseconds of each session's folder by its path, when folder times were asked for.
     near_misses : list of NearMiss
         The first `NEAR_MISSES_KEPT`; `near_miss_count` counts all of them.
     unreadable : list of Unreadable
@@ -75,7 +70,8 @@ class ScanResult:
         One sentence about the root when its state is not `OK`; otherwise empty.
     """
 
-    found: list[FoundSession] = field(default_factory=list)
+    found: list[Session] = field(default_factory=list)
+    folder_times: dict[bytes, int] = field(default_factory=dict)
     near_misses: list[NearMiss] = field(default_factory=list)
     near_miss_count: int = 0
     unreadable: list[Unreadable] = field(default_factory=list)
@@ -119,9 +115,12 @@ def scan(root: bytes, layout: Layout, *, folder_times: bool = False) -> ScanResu
     while levels:
         level = levels.pop()
         try:
-            _list_level(root, level, levels, result, folder_times)
+            _list_level(root, level, levels, result)
         except OSError as error:
             _note_unreadable(root, level.path, error, result)
+    if folder_times:
+        times = ((session.path, folder_mtime_ns(root, session.path)) for session in result.found)
+        result.folder_times = {path: mtime_ns for path, mtime_ns in times if mtime_ns is not None}
     result.seconds = time.perf_counter() - started
     return result
 
@@ -134,20 +133,20 @@ def folder_mtime_ns(root: bytes, path: bytes) -> int | None:
         return None
 
 
-def _list_level(root: bytes, level: Level, levels: list[Level], result: ScanResult, folder_times: bool) -> None:
+def _list_level(root: bytes, level: Level, levels: list[Level], result: ScanResult) -> None:
+    step, found = level.step, result.found.append
     with os.scandir(root + b"/" + level.path) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                below = level.step(entry.name)
+                below = step(entry.name)
                 if isinstance(below, Session):
-                    mtime_ns = folder_mtime_ns(root, below.path) if folder_times else None
-                    result.found.append(FoundSession(below, mtime_ns))
+                    found(below)
                 elif isinstance(below, NotASession):
                     result.add_near_miss(_join(level.path, entry.name), below)
                 else:
                     levels.append(below)
             elif entry.is_symlink() and not _leads_to_a_file(entry):
-                below = level.step(entry.name)
+                below = step(entry.name)
                 miss = below if isinstance(below, NotASession) else NotASession(show_path(entry.name), LINK_RULE)
                 result.add_near_miss(_join(level.path, entry.name), miss)
 

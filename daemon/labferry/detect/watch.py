@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import math
 import os
 import select
 import struct
@@ -40,14 +41,17 @@ MASK = (
 )
 APPEARED = Inotify.IN_CREATE | Inotify.IN_CLOSE_WRITE | Inotify.IN_MOVED_TO
 LIMIT = 1024  # folders; about 1.3 KiB of kernel memory each
+GATHER = 50  # milliseconds; a storm of events wakes the lane twenty times a second, not once per event
 BUFFER = 64 * 1024
 HEADER = struct.Struct("iIII")  # struct inotify_event: watch, mask, cookie, length of the name that follows
 
 # File systems whose changes may be made on another machine, which the kernel here never hears of.
-NETWORK_TYPES = frozenset(
-    "9p afs beegfs ceph cifs coda fuse gfs2 gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs smb2 smb3 smbfs virtiofs vboxsf"
-    " vmhgfs".split()
-)
+# fmt: off
+NETWORK_TYPES = frozenset({
+    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse", "gfs2", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2",
+    "orangefs", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
+})
+# fmt: on
 
 
 class Hints(Protocol):
@@ -111,6 +115,8 @@ class WatchdogHints:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll = select.poll()
         self._poll.register(self._bell, select.POLLIN)
+        self._rung = select.poll()
+        self._rung.register(self._bell, select.POLLIN)
         self._inotify = -1
         self._open()
 
@@ -139,6 +145,7 @@ class WatchdogHints:
             self._forget(path)
         self._problem = None
         if self._inotify < 0 and not self._open():
+            self._problem = _limit_text("max_user_instances", 0, len(wanted))
             return
         for path in wanted:
             error = self._add(path)
@@ -159,27 +166,30 @@ class WatchdogHints:
             self._touched.add(folder)
             if mask & (Inotify.IN_IGNORED | Inotify.IN_MOVE_SELF):
                 self._forget(folder)
-            elif mask & Inotify.IN_ISDIR or (mask & APPEARED and name in self._signals):
+            elif name and (mask & Inotify.IN_ISDIR or (mask & APPEARED and name in self._signals)):
                 self._touched.add(os.path.join(folder, name))
         touched, self._touched = self._touched, set()
         return touched
 
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds; return whether there may be something to drain, or `wake` was called."""
-        ready = self._poll.poll(max(0, round(timeout * 1000)))
-        if any(fd == self._bell for fd, _ in ready):
+        if not self._touched:
+            ready = self._poll.poll(max(0, math.ceil(timeout * 1000)))
+            if not ready:
+                return False
+        if self._rung.poll(GATHER):
             os.eventfd_read(self._bell)
-        return bool(ready)
+        return True
 
     def wake(self) -> None:
         """End a `wait`, from any thread."""
-        os.eventfd_write(self._bell, 1)
+        if self._bell >= 0:
+            os.eventfd_write(self._bell, 1)
 
     def close(self) -> None:
         """Give the watches and file descriptors back."""
         for fd in (self._inotify, self._bell):
             if fd >= 0:
-                self._poll.unregister(fd)
                 os.close(fd)
         self._inotify = self._bell = -1
         self._watch_of.clear()
@@ -188,7 +198,6 @@ class WatchdogHints:
     def _open(self) -> bool:
         fd: int = inotify_init()
         if fd < 0:
-            self._problem = _limit_text("max_user_instances", 0, self._limit)
             return False
         os.set_blocking(fd, False)
         os.set_inheritable(fd, False)

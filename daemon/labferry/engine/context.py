@@ -18,8 +18,8 @@ from labferry.errors import NotYetError
 from labferry.journal import Journal
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.model import Clock, show_path
-from labferry.sessions import Session
 from labferry.sessions.registry import layout
+from labferry.sessions.session import Session
 
 _log = structlog.get_logger()
 ALYX = "alyx"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from labferry.engine.wakeup import Wakeup
+from labferry.errors import UnavailableError
 from labferry.model import Clock
 
 IDLE_BEAT = 5.0  # seconds: an idle lane beats at least this often
@@ -91,6 +92,9 @@ class LaneThread(ABC):
             heard = self._wakeup.rings
             try:
                 pause = IDLE_BEAT if self.paused else self.turn()
+            except UnavailableError as error:
+                _log.warning("lane_waits", lane=self.name, code=error.code, why=error.message)
+                pause = IDLE_BEAT
             except Exception:  # noqa: BLE001 - top of a lane: the daemon outlives every single fault
                 _log.exception("lane_fault", lane=self.name)
                 pause = IDLE_BEAT

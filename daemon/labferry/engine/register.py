@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import islice
 
+from labferry import __version__
 from labferry.alyx.registration import (
+    DatasetKey,
     FileToRegister,
     ProtectedFilesError,
     RegisteredFile,
     RemoteDataset,
+    SessionDatasets,
     compare_answer,
     files_body,
     post_files,
@@ -25,6 +28,7 @@ from labferry.alyx.registration import (
 from labferry.alyx.sessions import create_session, find_session, owner, session_record
 from labferry.datasets import collection_revision_name
 from labferry.engine.context import ALYX, Context
+from labferry.engine.outbox import outbox
 from labferry.engine.seal import is_carried
 from labferry.errors import BlockedError, ChangedError, NotYetError
 from labferry.journal.files import KnownRecord
@@ -32,7 +36,6 @@ from labferry.journal.jobs import Move
 from labferry.journal.rows import FileRow, JobRow, SessionRow
 from labferry.model import Done, JobState, Outcome, show_path
 
-DatasetKey = tuple[str, str, str]
 SESSION_STEP = "session"
 FILES_STEP = "files"
 LOOK_STEP = "look"
@@ -69,7 +72,7 @@ class Register:
         parsed = context.parsed(session)
         assert session.lab is not None, "resolved before"
         server = context.config.server_name
-        key = (session.subject, session.date, session.number, session.lab)
+        key = (session.subject, session.date, session.number)
         found = find_session(context.alyx, *key)
         if found is None:
             if not context.config.registration.create_sessions:
@@ -80,11 +83,9 @@ class Register:
             if sent is not None:
                 # An earlier creation may still be on its way: two of them would be two sessions.
                 self._require_quiet_since(sent.sent_at)
-            record = session_record(
-                parsed, lab=session.lab, user=context.config.alyx.username, server_name=server
-            )
-            steps.send(job.id, SESSION_STEP, record)
-            created = create_session(context.alyx, record)
+            record = session_record(parsed, lab=session.lab, user=context.config.alyx.username, server_name=server)
+            with outbox(steps, job.id, SESSION_STEP, record):
+                created = create_session(context.alyx, record)
             steps.answer(job.id, SESSION_STEP, {"id": created.id})
             found = find_session(context.alyx, *key)  # a second creator at the same moment shows now
         if found is None:
@@ -104,7 +105,7 @@ class Register:
 
     # --- files --------------------------------------------------------------------------------------------
 
-    def _settled_datasets(self, job: JobRow, eid: str) -> Mapping[DatasetKey, RemoteDataset]:
+    def _settled_datasets(self, job: JobRow, eid: str) -> SessionDatasets:
         """Return what Alyx has for the session, once no request of ours can be in flight (ruling 13)."""
         steps = self._context.journal.steps
         remote = registered_datasets(self._context.alyx, eid)
@@ -134,7 +135,7 @@ class Register:
         session: SessionRow,
         folder: bytes,
         files: list[FileRow],
-        remote: Mapping[DatasetKey, RemoteDataset],
+        remote: SessionDatasets,
         beat: Callable[[str, float], None],
     ) -> list[BlockedError]:
         """Post what Alyx lacks, chunk by chunk; return what could not be sent."""
@@ -142,10 +143,13 @@ class Register:
         refused: list[BlockedError] = []
         todo: list[FileRow] = []
         for file in files:
-            there = remote.get(key_of(file))
-            if there is not None and self._is_registered(session, file, there):
+            key = key_of(file)
+            there = remote.get(key)
+            if key in remote.doubled:
+                refused.append(doubled(file, remote.doubled[key]))
+            elif there is not None and self._is_registered(session, file, there):
                 self._adopt(file, there)
-            elif there is not None and (conflict := self._conflict(file, there)):
+            elif there is not None and (conflict := self._conflict(session, file, there)):
                 refused.append(conflict)
             else:
                 todo.append(file)
@@ -170,25 +174,22 @@ class Register:
             [FileToRegister(os.fsdecode(file.path), file.md5 or "", file.size) for file in chunk],
             lab=session.lab,
             repository=session.repository,
-            versions=context.config.registration.versions,
+            versions=context.config.registration.versions or __version__,
             created_by=context.config.alyx.username,
         )
-        name = f"{FILES_STEP}:{len(steps.of_job(job.id))}"
-        steps.send(job.id, name, {"filenames": body["filenames"]})
+        earlier = steps.of_job(job.id)
+        name = f"{FILES_STEP}:{earlier[-1].id + 1 if earlier else 1}"
         try:
-            answer = post_files(context.alyx, body)
+            with outbox(steps, job.id, name, {"filenames": body["filenames"]}):
+                answer = post_files(context.alyx, body)
         except ProtectedFilesError as error:
-            steps.drop(job.id, name)
             return self._without(job, session, folder, chunk, error)
-        except BlockedError:
-            steps.drop(job.id, name)  # refused: nothing is in flight; what was done is seen by the next look
-            raise
-        with context.journal.together():
-            for file, entry in zip(chunk, answer, strict=False):
-                if entry is not None:
-                    self._record(file, entry)
-            steps.answer(job.id, name, {"datasets": len(answer)})
         wrong = compare_answer(body, answer)
+        with context.journal.together():
+            steps.answer(job.id, name, {"datasets": len(answer), "wrong": wrong})
+            for file, entry in zip(chunk, answer, strict=not wrong):
+                if not wrong:
+                    self._record(file, entry)
         if wrong:
             raise BlockedError("answer_mismatch", f"Alyx answered something else than was sent: {'; '.join(wrong)}")
         return []
@@ -208,16 +209,17 @@ class Register:
         here = any(record.repository == session.repository and record.exists for record in there.file_records)
         return there.hash == file.md5 and here
 
-    def _conflict(self, file: FileRow, there: RemoteDataset) -> BlockedError | None:
+    def _conflict(self, session: SessionRow, file: FileRow, there: RemoteDataset) -> BlockedError | None:
         """Never post over content that we did not write, nor over content that is archived (ruling 10)."""
         if not there.hash or there.hash == file.md5:
             return None
         name = show_path(file.path)
         if there.hash != file.registered_hash:
             return BlockedError(
-                "hash_conflict", f"{name}: Alyx has MD5 {there.hash}, the file has {file.md5}, and neither side is ours"
+                "hash_conflict",
+                f"{name}: Alyx has MD5 {there.hash}, which was not written from here; the file has {file.md5}",
             )
-        if any(record.exists and record.repository != "" and record.on_server for record in there.file_records):
+        if any(record.exists and record.repository != session.repository for record in there.file_records):
             return BlockedError("changed_after_archive", f"{name} changed after it was verified in the archive")
         return None
 
@@ -259,10 +261,19 @@ class Register:
 
 def key_of(file: FileRow) -> DatasetKey:
     """Return how Alyx names a file: collection, revision, name."""
-    return collection_revision_name(os.fsdecode(file.path))
+    return collection_revision_name(file.path)
 
 
-def fingerprint(remote: Mapping[DatasetKey, RemoteDataset]) -> str:
+def doubled(file: FileRow, rows: tuple[RemoteDataset, ...]) -> BlockedError:
+    """Return the error for a file that Alyx has several rows for: every request that names it would fail."""
+    bare = [row.id for row in rows if not row.file_records]
+    return BlockedError(
+        "orphan_dataset",
+        f"{show_path(file.path)}: {len(rows)} dataset rows in Alyx; without file records: {', '.join(bare) or 'none'}",
+    )
+
+
+def fingerprint(remote: SessionDatasets) -> str:
     """Return a digest of what Alyx holds: equal digests mean that nothing moved (ruling 13)."""
     digest = hashlib.blake2b(digest_size=16)
     for key in sorted(remote):

@@ -1,4 +1,4 @@
-"""First stage of a register job: whose session is this, and where does Alyx say our files are?
+"""First stage of a register job: find out whose session this is, and where Alyx says our files are.
 
 Only looks; nothing is sent. What is ambiguous blocks here, before a byte is hashed.
 """
@@ -31,7 +31,7 @@ class Resolve:
         if owner is not None:
             raise BlockedError(
                 "same_session_elsewhere",
-                f"The same subject, date and number are already claimed by {show_path(owner.path)} below root {owner.root}.",
+                f"The same subject, date and number are claimed by {show_path(owner.path)} below root {owner.root}.",
             )
         beat("asking Alyx for subject and repositories", 3 * context.config.alyx.timeout)
         lab = subject_lab(context.alyx, session.subject, root.lab)

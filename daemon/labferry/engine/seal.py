@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from itertools import islice
 
-from labferry.config import DirectoryArchive, GlobusArchive, Root
-from labferry.datasets import Matcher, Vocabulary, decide
-from labferry.detect.seal import Interrupted, seal
+from labferry.config import ArchiveTarget, DirectoryArchive, GlobusArchive, Root
+from labferry.datasets import Matcher, RegistrationRules
+from labferry.detect.seal import SealInterruptedError, seal
 from labferry.engine.context import Context
 from labferry.engine.worker import StoppedEarly
-from labferry.errors import CODES, BlockedError
+from labferry.errors import CODES, BlockedError, LabferryError
 from labferry.journal.jobs import Move
 from labferry.journal.rows import FileRow, JobRow, SessionRow
 from labferry.model import Decision, Done, FileFate, FileVersion, JobKind, Outcome, show_path
@@ -37,38 +38,36 @@ class Seal:
         files = context.journal.files.list_files(session.id, session.generation, self._listing(folder, root))
         wanted = [row for row in files if is_sent(row, root, context.config.archive)]
         if job.kind is JobKind.REGISTER and not any(row.fate is FileFate.DATASET for row in files):
-            raise BlockedError("no_datasets", f"none of the {len(files)} files of {show_path(session.path)} is a dataset")
+            raise BlockedError(
+                "no_datasets", f"none of the {len(files)} files of {show_path(session.path)} is a dataset"
+            )
         self._hash(session, job, folder, wanted, beat)
         context.journal.sessions.sealed(session.id)
         return Done()
 
     def _listing(self, folder: bytes, root: Root) -> Iterator[tuple[FileVersion, Decision]]:
-        registration = self._context.config.registration
-        matcher = Matcher(
-            registration.patterns, registration.exclude_suffixes, strict=registration.ibl_strict_patterns
-        )
-        vocabulary = self._context.words().datasets if root.register else Vocabulary((), ())
+        """Decide about every file below the folder, and about every folder that cannot be read."""
+        rules = registration_rules(self._context) if root.registers else None
         for file in walk_session(folder):
+            if not file.path:
+                raise BlockedError("unreadable", f"{show_path(folder)}: {file.error}")
             version = file.version or FileVersion(file.path, 0, 0, 0)
             if file.error:
-                yield version, rejected("file_unreadable", file.error)
-            elif not root.register:
-                regular = file.version is not None
-                code = "not_registered" if regular else "not_regular"
-                yield version, Decision(FileFate.EXCLUDED, code, "this root is archived without registration")
+                yield version, Decision(FileFate.REJECTED, "file_unreadable", file.error)
+            elif rules is not None:
+                yield version, rules.decide(file.path, file.version is not None)
             else:
-                yield version, decide(file.path, file.version is not None, matcher, vocabulary)
+                code = "not_regular" if file.version is None else "not_registered"
+                yield version, Decision(FileFate.EXCLUDED, code, CODES[code].title)
 
     def _hash(
         self, session: SessionRow, job: JobRow, folder: bytes, wanted: list[FileRow], beat: Callable[[str, float], None]
     ) -> None:
         """Store a checksum for every wanted file; those of unchanged versions are known already."""
         journal = self._context.journal
-        known = {row.version: row.md5 for row in wanted if row.md5}
-        todo = [row.version for row in wanted if row.md5 is None]
-        left = sum(version.size for version in todo)
+        todo = [row for row in wanted if row.md5 is None]
+        left = sum(row.size for row in todo)
         journal.jobs.set_bytes_left(job.id, left)
-        done: list[tuple[FileVersion, str]] = []
         hashed = 0
 
         def on_bytes(count: int) -> None:
@@ -76,35 +75,48 @@ class Seal:
             hashed += count
             beat(f"hashing {show_path(session.path)}: {hashed} of {left} bytes", 120.0)
 
-        try:
-            for sealed in seal(folder, todo, known.get, stop=lambda: self._context.wakeup.stopping, on_bytes=on_bytes):
-                done.append((sealed.version, sealed.md5))
-                if len(done) >= BATCH:
-                    journal.files.checksums(session.id, done)
-                    done.clear()
-        except Interrupted:
-            raise StoppedEarly from None
-        finally:
-            journal.files.checksums(session.id, done)
+        while todo:
+            done: list[tuple[FileVersion, str]] = []
+            sealing = seal(
+                folder,
+                [row.version for row in todo],
+                lambda _: None,
+                stop=lambda: self._context.wakeup.stopping,
+                on_bytes=on_bytes,
+            )
+            try:
+                for sealed in islice(sealing, BATCH):
+                    done.append((sealed.version, sealed.md5))
+            except SealInterruptedError:
+                raise StoppedEarly from None
+            except LabferryError as error:
+                if error.code != "file_unreadable":
+                    raise
+                journal.files.reject(todo.pop(len(done)).id, error.code, error.message)
+            finally:
+                journal.files.checksums(session.id, done)
+            del todo[: len(done)]
 
     def finish(self, job: JobRow, move: Move) -> bool:
         """Commit the end of the attempt."""
         return self._context.journal.jobs.finish_attempt(job, move)
 
 
-def rejected(code: str, why: str) -> Decision:
-    """Return the decision for a file that should have been registered and cannot be."""
-    return Decision(FileFate.REJECTED, code, why or CODES[code].title)
+def registration_rules(context: Context) -> RegistrationRules:
+    """Return the rules by which files become datasets: the configured patterns and Alyx' vocabulary."""
+    settings = context.config.registration
+    matcher = Matcher(settings.patterns, settings.exclude_suffixes, strict=settings.ibl_strict_patterns)
+    return RegistrationRules(matcher, context.words().datasets)
 
 
-def is_sent(row: FileRow, root: Root, archives: dict[str, object]) -> bool:
+def is_sent(row: FileRow, root: Root, archives: Mapping[str, ArchiveTarget]) -> bool:
     """Say whether a file goes anywhere: only such files are hashed (ruling 6)."""
     if row.fate is FileFate.DATASET:
         return True
     return any(is_carried(row, archives[name]) for name in root.archive)
 
 
-def is_carried(row: FileRow, archive: object) -> bool:
+def is_carried(row: FileRow, archive: ArchiveTarget) -> bool:
     """Say whether an archive takes a file (ruling 15): datasets under `alyx` names, else all but `exclude`."""
     if not isinstance(archive, DirectoryArchive | GlobusArchive):
         return False

@@ -14,7 +14,7 @@ from labferry.engine.outcomes import outcome_of
 from labferry.engine.policy import Limits, decide
 from labferry.engine.wakeup import Wakeup
 from labferry.errors import LabferryError, UnavailableError
-from labferry.journal import Journal
+from labferry.journal import JOURNAL, Journal
 from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow
 from labferry.model import Clock, JobState, Outcome, Stage, Waiting
@@ -79,11 +79,7 @@ class Worker(LaneThread):
         if self._needs and (closed := self._dependencies.open_for(self._needs)) > 0:
             return closed
         for stage, run in self._stages.items():
-            try:
-                job = self._journal.jobs.claim(stage, self._target)
-            except UnavailableError as error:
-                self._dependencies.went_down(error)
-                return IDLE_BEAT
+            job = self._journal.jobs.claim(stage, self._target)
             if job is not None:
                 self._work(job, run)
                 return 0.0
@@ -110,7 +106,7 @@ class Worker(LaneThread):
             outcome = run(job, self.beat)
         except StoppedEarly:
             return  # still claimed by this life: the next one requeues it
-        except Exception as error:  # noqa: BLE001 - top of a lane: every fault becomes an outcome
+        except Exception as error:
             outcome = outcome_of(error)
             if not isinstance(error, LabferryError):
                 log.exception("unexpected")
@@ -141,7 +137,9 @@ class Worker(LaneThread):
                 self._wakeup.wait(heard, IDLE_BEAT)
 
     def _note_dependency(self, error: Exception) -> None:
-        if isinstance(error, UnavailableError) and self._dependencies.went_down(error):
+        if not isinstance(error, UnavailableError) or error.dependency == JOURNAL:
+            return  # the journal knows its own state
+        if self._dependencies.went_down(error):
             _log.warning("dependency_down", dependency=error.dependency, code=error.code, why=error.message)
 
     @staticmethod

@@ -18,6 +18,7 @@ from typing import Any
 
 from labferry.errors import LabferryError, UnavailableError
 
+JOURNAL = "journal"  # the dependency's name in errors
 APPLICATION_ID = 0x6C616266  # "labf"
 _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 _QUERY = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
@@ -54,6 +55,11 @@ class Database:
     path : Path
         The file; created when missing. Its folder must exist.
 
+    Attributes
+    ----------
+    problem : str or None
+        Why the last write failed; None since a write succeeded.
+
     Raises
     ------
     JournalError
@@ -64,10 +70,13 @@ class Database:
         self.path = path
         self._lock = threading.RLock()
         self._readers = threading.local()
+        self._readers_lock = threading.Lock()
         self._open_readers: list[sqlite3.Connection] = []
         self._depth = 0
+        self.problem: str | None = None
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        self._writer = self._connect()
+        # FULL: an acknowledged commit survives a power cut.
+        self._writer = self._connect("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
         try:
             self._migrate()
         except sqlite3.DatabaseError as error:
@@ -78,12 +87,11 @@ class Database:
                 "Move it away and restore the newest file of the backups folder beside it.",
             ) from error
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, *pragmas: str) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
         connection.row_factory = sqlite3.Row
         try:
-            # FULL: an acknowledged commit survives a power cut.
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
+            for pragma in pragmas:
                 connection.execute(f"PRAGMA {pragma}")
         except sqlite3.DatabaseError as error:
             connection.close()
@@ -137,9 +145,11 @@ class Database:
                 self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
                 self._writer.execute("COMMIT")
+                self.problem = None
             except sqlite3.OperationalError as error:
                 self._roll_back()
-                raise _unavailable(self.path, error) from error
+                self.problem = f"The journal {self.path} cannot be written: {error}"
+                raise UnavailableError(JOURNAL, "journal_full", self.problem) from error
             except BaseException:
                 self._roll_back()
                 raise
@@ -160,10 +170,9 @@ class Database:
                 self._lock.release()
         connection = getattr(self._readers, "connection", None)
         if connection is None:
-            connection = self._connect()
-            connection.execute("PRAGMA query_only = ON")
+            connection = self._connect("query_only = ON")
             self._readers.connection = connection
-            with self._lock:
+            with self._readers_lock:
                 self._open_readers.append(connection)
         return list(connection.execute(sql, parameters))
 
@@ -183,12 +192,9 @@ class Database:
 
     def close(self) -> None:
         """Close every connection; the last one folds the write-ahead log back into the file."""
-        with self._lock:
+        with self._readers_lock:
             for reader in self._open_readers:
                 reader.close()
             self._open_readers.clear()
+        with self._lock:
             self._writer.close()
-
-
-def _unavailable(path: Path, error: sqlite3.OperationalError) -> UnavailableError:
-    return UnavailableError("journal", "journal_full", f"The journal {path} cannot be written: {error}")

@@ -38,6 +38,16 @@ class Files:
         """Return the files of a session that are registered, by path."""
         return [FileRow.of(row) for row in self._db.read(_SQL["datasets"], {"session_id": session_id})]
 
+    def at(self, session_id: int, path: bytes) -> FileRow | None:
+        """Return one file of a session's manifest, None when it is not listed."""
+        rows = self._db.read(_SQL["at"], {"session_id": session_id, "path": path})
+        return FileRow.of(rows[0]) if rows else None
+
+    def rejected(self, session_id: int, limit: int) -> list[FileRow]:
+        """Return the first files of a session that should be registered and cannot be, by path."""
+        rows = self._db.read(_SQL["rejected"], {"session_id": session_id, "limit": limit})
+        return [FileRow.of(row) for row in rows]
+
     def summary(self, session_id: int) -> Mapping[str, int]:
         """Return the counts that `show` prints; see the interface contract."""
         row = self._db.read(_SQL["summary"], {"session_id": session_id})[0]
@@ -90,6 +100,11 @@ class Files:
                         "md5": md5,
                     },
                 )
+
+    def reject(self, file_id: int, code: str, reason: str) -> None:
+        """Leave a file out that should have been a dataset; the rest of its session proceeds."""
+        with self._db.write() as connection:
+            connection.execute(_SQL["reject"], {"id": file_id, "code": code, "reason": reason})
 
     def registered(self, file_id: int, dataset_id: str, md5: str, records: Iterable[KnownRecord]) -> None:
         """Record what Alyx confirmed for one file."""

@@ -63,6 +63,10 @@ class Jobs:
             connection.execute(_SQL["settle_instances"], values)
         return unclean
 
+    def show_life(self) -> None:
+        """Write the instance's row again: a write that changes nothing."""
+        self._execute("show_life", instance=self.instance)
+
     def end_life(self) -> None:
         """Record a clean stop."""
         self._execute("end_instance", instance=self.instance)
@@ -110,6 +114,11 @@ class Jobs:
         """Return when the oldest queued or waiting job was created."""
         created: float | None = self._db.read(_SQL["oldest_waiting"])[0][0]
         return created
+
+    def blocked_since(self) -> float | None:
+        """Return since when the first of the blocked jobs is blocked, None when none is."""
+        since: float | None = self._db.read(_SQL["blocked_since"])[0][0]
+        return since
 
     def attempts(self, job_id: int) -> list[Mapping[str, Any]]:
         """Return the kept attempts of a job, oldest first."""
@@ -218,6 +227,13 @@ class Jobs:
     def revive(self, job_id: int) -> bool:
         """Queue a waiting, blocked or cancelled job again; False when it is in none of these states."""
         return self._execute("revive", id=job_id) == 1
+
+    def cancel(self, job_id: int, reason: str) -> bool:
+        """End an unfinished job of this generation for good; False when it was finished.
+
+        An attempt that runs is not interrupted; what it finds is not acted upon.
+        """
+        return self._execute("cancel", id=job_id, reason=reason) == 1
 
     # --- plumbing -----------------------------------------------------------------------------------------
 

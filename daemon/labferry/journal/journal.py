@@ -49,6 +49,21 @@ class Journal:
         self.steps = Steps(self._db, clock)
         self.transfers = Transfers(self._db, clock)
 
+    @property
+    def problem(self) -> str | None:
+        """Why the last write failed; None since a write succeeded."""
+        return self._db.problem
+
+    def probe(self) -> None:
+        """Try to write, so that `problem` is of now.
+
+        Raises
+        ------
+        UnavailableError
+            Writing still fails.
+        """
+        self.jobs.show_life()
+
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Make several writes one transaction."""

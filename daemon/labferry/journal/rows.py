@@ -171,6 +171,28 @@ class ItemRow(_FromRow):
 
 
 @dataclass(frozen=True, slots=True)
+class CopyRow(_FromRow):
+    """A verified copy of a file at an archive target; `base` and `destination` together say where."""
+
+    target: str
+    base: bytes
+    destination: bytes
+    md5: str
+    verified_at: float
+    verified_how: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StuckRow(_FromRow):
+    """Sessions that detection has waited for, by reason; `example` is the id of the one it waited for longest."""
+
+    code: str
+    sessions: int
+    since: float
+    example: int
+
+
+@dataclass(frozen=True, slots=True)
 class EventRow(_FromRow):
     """One line of the history."""
 

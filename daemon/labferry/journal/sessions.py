@@ -8,7 +8,7 @@ from typing import Any
 from labferry.errors import CODES
 from labferry.journal.database import Database, load_queries
 from labferry.journal.jobs import Jobs
-from labferry.journal.rows import SessionRow
+from labferry.journal.rows import SessionRow, StuckRow
 from labferry.model import Clock, JobKind, JobState, Stage
 
 _SQL = load_queries("sessions")
@@ -31,6 +31,19 @@ class Sessions:
     def of_root(self, root: str) -> list[SessionRow]:
         """Return the sessions below a root."""
         return self._rows("of_root", root=root)
+
+    def select(self, *, root: str = "", subject: str = "", since: str = "") -> list[SessionRow]:
+        """Return the sessions of a root and a subject, recorded on day `since` or later; empty filters match all."""
+        return self._rows("select", root=root, subject=subject, since=since)
+
+    def unsettled(self, root: str) -> list[SessionRow]:
+        """Return the sessions below a root that are there and not complete."""
+        return self._rows("unsettled", root=root)
+
+    def folders(self, root: str) -> dict[bytes, tuple[int, bool]]:
+        """Return the folders known below a root: path to (session id, is it there)."""
+        rows = self._db.read(_SQL["folders"], {"root": root})
+        return {row["path"]: (row["id"], row["vanished_at"] is None) for row in rows}
 
     def get(self, session_id: int) -> SessionRow | None:
         """Return one session by its id."""
@@ -56,6 +69,19 @@ class Sessions:
     def counts_by_root(self) -> dict[str, int]:
         """Return the number of sessions that are there, per root."""
         return {row["root"]: row["sessions"] for row in self._db.read(_SQL["counts_by_root"])}
+
+    def counts_below(self, root: str, folder: bytes) -> dict[str, int]:
+        """Return the number of sessions per state below a folder of a root; below the root itself when empty."""
+        found = self._db.read(_SQL["counts_below"], {"root": root, "folder": folder})
+        return {row["state"]: row["sessions"] for row in found}
+
+    def stuck(self, before: float) -> list[StuckRow]:
+        """Return what detection has waited for since before a time, in epoch seconds."""
+        return [StuckRow.of(row) for row in self._db.read(_SQL["stuck"], {"before": before})]
+
+    def root_paths(self) -> dict[str, bytes]:
+        """Return where every root is, or was when it was last configured."""
+        return {row["name"]: row["path"] for row in self._db.read(_SQL["root_paths"])}
 
     def key_owner(self, session_id: int) -> SessionRow | None:
         """Return the session that holds this one's subject, date and number (ruling 3)."""
@@ -93,6 +119,16 @@ class Sessions:
     def returned(self, session_id: int) -> None:
         """Record that a vanished folder is there again."""
         self._write("returned", id=session_id)
+
+    # --- the operator's hand ------------------------------------------------------------------------------
+
+    def hold(self, session_id: int) -> None:
+        """Leave a session alone: its jobs are not claimed until it is released."""
+        self._write("hold", id=session_id)
+
+    def release(self, session_id: int) -> None:
+        """End a hold."""
+        self._write("release", id=session_id)
 
     # --- becoming work ------------------------------------------------------------------------------------
 

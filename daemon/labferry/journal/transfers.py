@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labferry.journal.database import Database, load_queries
-from labferry.journal.rows import ItemRow, TransferRow
+from labferry.journal.rows import CopyRow, ItemRow, TransferRow
 from labferry.model import Clock
 
 _SQL = load_queries("transfers")
@@ -38,6 +38,10 @@ class Transfers:
     def of_session(self, session_id: int) -> list[TransferRow]:
         """Return the transfers of a session, oldest first."""
         return [TransferRow.of(row) for row in self._db.read(_SQL["of_session"], {"session_id": session_id})]
+
+    def copies(self, file_id: int) -> list[CopyRow]:
+        """Return where verified copies of a file are, oldest first; whichever version of it."""
+        return [CopyRow.of(row) for row in self._db.read(_SQL["copies"], {"file_id": file_id})]
 
     def items(self, transfer_id: int) -> list[ItemRow]:
         """Return the files of a transfer, by path."""

@@ -28,7 +28,6 @@ _LAB = re.compile(rb"\w+")
 _DATE = re.compile(rb"(\d{4})-(\d{2})-(\d{2})")
 _DATE_DIGITS = re.compile(rb"(\d{4})\D?(\d{2})\D?(\d{2})")
 _CENTURY = re.compile(rb"19|20")
-_NUMBER = re.compile(rb"\d{1,3}")
 _LONG_NUMBER = re.compile(rb"0+(\d{3})")
 
 
@@ -46,33 +45,49 @@ class IblLayout:
         return parse_by_steps(_Root(), path)
 
 
-@dataclass(frozen=True, slots=True)
 class _Root:
-    path: bytes = b""
+    path = b""
 
     def step(self, name: bytes) -> Level | NotASession:
-        if not (_is_subject(name) or _LAB.fullmatch(name)):
-            return NotASession(show_path(name), SUBJECT_RULE)
-        return _SubjectOrLab(name)
+        lab = name.decode("ascii") if _LAB.fullmatch(name) else None
+        if _is_subject(name):
+            return _SubjectOrLab(name, name.decode("ascii"), lab)
+        if lab is not None:
+            return _Lab(name, lab)
+        return NotASession(show_path(name), SUBJECT_RULE)
 
 
-@dataclass(frozen=True, slots=True)
-class _SubjectOrLab:
-    """A folder of the root: a subject, unless `Subjects` lies in it. No day is called that, so both may be told apart."""
+# The levels are not frozen: the scan makes one per folder, and that alone would be a tenth of its time.
+@dataclass(slots=True)
+class _Lab:
+    """A folder of the root that can only be a lab: its name is too long for a subject."""
 
     path: bytes
+    lab: str
 
     def step(self, name: bytes) -> Level | NotASession:
-        if name == b"Subjects":
-            if not _LAB.fullmatch(self.path):
-                return NotASession(show_path(self.path), LAB_RULE)
-            return _Subjects(self.path + b"/Subjects", self.path.decode("ascii"))
-        if not _is_subject(self.path):
-            return NotASession(show_path(self.path), SUBJECT_RULE)
-        return _step_day(self.path, self.path.decode("ascii"), None, name)
+        if name != b"Subjects":
+            return NotASession(self.lab, SUBJECT_RULE)
+        return _Subjects(self.path + b"/Subjects", self.lab)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class _SubjectOrLab:
+    """A folder of the root: a subject, unless `Subjects` lies in it, which no day is called."""
+
+    path: bytes
+    subject: str
+    lab: str | None
+
+    def step(self, name: bytes) -> Level | NotASession:
+        if name != b"Subjects":
+            return _step_day(self.path, self.subject, None, name)
+        if self.lab is None:
+            return NotASession(self.subject, LAB_RULE)
+        return _Subjects(self.path + b"/Subjects", self.lab)
+
+
+@dataclass(slots=True)
 class _Subjects:
     path: bytes
     lab: str
@@ -83,7 +98,7 @@ class _Subjects:
         return _Subject(self.path + b"/" + name, name.decode("ascii"), self.lab)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Subject:
     path: bytes
     subject: str
@@ -93,7 +108,7 @@ class _Subject:
         return _step_day(self.path, self.subject, self.lab, name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Day:
     path: bytes
     subject: str
@@ -101,7 +116,7 @@ class _Day:
     date: date
 
     def step(self, name: bytes) -> Session | NotASession:
-        if not _NUMBER.fullmatch(name):
+        if not (name.isdigit() and len(name) <= 3):  # of bytes: ASCII digits only
             padded = _LONG_NUMBER.fullmatch(name)
             return NotASession(show_path(name), NUMBER_RULE, padded[1].decode("ascii") if padded else "")
         return Session("ibl", self.path + b"/" + name, self.subject, self.date, int(name), self.lab)

@@ -24,4 +24,6 @@ def layout(name: str) -> Layout:
     if name in _LAYOUTS:
         return _LAYOUTS[name]
     state = "not available in this version" if name in _LATER else "no such layout"
-    raise ConfigError(f"layout {name!r}: {state}", f"Set `layout` of the root to one of: {', '.join(sorted(_LAYOUTS))}.")
+    raise ConfigError(
+        f"layout {name!r}: {state}", f"Set `layout` of the root to one of: {', '.join(sorted(_LAYOUTS))}."
+    )

@@ -126,9 +126,7 @@ class Route:
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         """The path as a regular expression; its one group is the key."""
-        return re.compile(
-            re.sub(r"\{(\w+)\}", lambda placeholder: f"({_PLACEHOLDERS[placeholder[1]]})", self.path)
-        )
+        return re.compile(re.sub(r"\{(\w+)\}", lambda placeholder: f"({_PLACEHOLDERS[placeholder[1]]})", self.path))
 
     @property
     def allow(self) -> str:

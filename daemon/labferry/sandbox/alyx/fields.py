@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from urllib.parse import urlsplit
 
 from labferry.sandbox.alyx.answers import invalid, several
@@ -55,9 +56,7 @@ class Field:
     kind: str = "string"
 
 
-def check(
-    fields: Sequence[Field], db: Database, data: object, *, partial: bool = False
-) -> dict[str, object]:
+def check(fields: Sequence[Field], db: Database, data: object, *, partial: bool = False) -> dict[str, object]:
     """Return the values of the fields that `data` contains.
 
     Raises
@@ -147,6 +146,15 @@ def moment(_: Database, value: object) -> object:
         return read_moment(str(value))
     except ValueError as error:
         message = f"Datetime has wrong format. Use one of these formats instead: {_MOMENT_FORMATS}."
+        raise ComplaintError(message) from error
+
+
+def day(_: Database, value: object) -> object:
+    """Parse a date."""
+    try:
+        return date.fromisoformat(str(value)).isoformat()
+    except ValueError as error:
+        message = "Date has wrong format. Use one of these formats instead: YYYY-MM-DD."
         raise ComplaintError(message) from error
 
 

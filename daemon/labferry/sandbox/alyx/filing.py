@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 from labferry.sandbox.alyx.answers import Failure, by_hand, several
 from labferry.sandbox.alyx.api import Call
-from labferry.sandbox.alyx.datasets import is_protected
+from labferry.sandbox.alyx.datasets import is_protected, link_dataset
 from labferry.sandbox.alyx.fields import QC
-from labferry.sandbox.alyx.insertions import link_dataset
 from labferry.sandbox.alyx.moments import read_day
 from labferry.sandbox.alyx.paths import DatasetPath, data_format_of, dataset_type_of, session_path
 from labferry.sandbox.alyx.sessions import users_of
-from labferry.sandbox.alyx.store import Database, Row, new_id
+from labferry.sandbox.alyx.store import Database, Row, Value, new_id
 
 _MAX_NAME = 255
 _MAX_LABEL = 64
@@ -178,9 +177,7 @@ def register_file(call: Call, filing: Filing, file: File) -> str:
     return str(dataset["id"])
 
 
-def _get_or_create(
-    call: Call, filing: Filing, path: DatasetPath, types: tuple[str, str]
-) -> tuple[Row, bool]:
+def _get_or_create(call: Call, filing: Filing, path: DatasetPath, types: tuple[str, str]) -> tuple[Row, bool]:
     query = (
         f"SELECT * FROM dataset WHERE {_OWNED} AND collection = ? AND name = ? "
         "AND dataset_type = ? AND data_format = ? AND revision IS ?"
@@ -221,7 +218,7 @@ def _describe(call: Call, dataset: Row, filing: Filing, file: File) -> bool:
             errors[name] = [f"Ensure this value has at most {_MAX_LABEL} characters (it has {len(value)})."]
     if errors:
         raise by_hand(400, "detail", f'Invalid dataset "{file.path.relative_path}": {errors}')
-    values: dict[str, str | int | None] = {"created_by": filing.user, "auto_datetime": call.now}
+    values: dict[str, Value] = {"created_by": filing.user, "auto_datetime": call.now}
     if file.version:
         values["version"] = file.version
     if file.hash:
@@ -242,7 +239,7 @@ def _record(db: Database, dataset: str, repository: str, path: DatasetPath, *, e
         return
     if not _GOOD_PATH.fullmatch(where):
         raise by_hand(400, "detail", f"Invalid file record \"{where}\": {{'relative_path': ['Invalid path']}}")
-    values = {
+    values: dict[str, Value] = {
         "id": new_id(),
         "dataset": dataset,
         "data_repository": repository,
@@ -252,7 +249,5 @@ def _record(db: Database, dataset: str, repository: str, path: DatasetPath, *, e
     try:
         db.insert("file_record", values)
     except sqlite3.IntegrityError as error:
-        message = (
-            f'A file record for "{where}" already exists on repository "{repository}" for a different dataset.'
-        )
+        message = f'A file record for "{where}" already exists on repository "{repository}" for a different dataset.'
         raise by_hand(400, "detail", message) from error

@@ -1,6 +1,6 @@
-"""Probe insertions, and which datasets belong to them.
+"""Probe insertions, and the datasets that belong to them.
 
-Room: sandbox. A dataset in `…/probe00` is linked to the insertion of that name whenever it is saved.
+Room: sandbox. A dataset in `…/probe00` belongs to the insertion of that name.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import cast
 
 from labferry.sandbox.alyx.answers import invalid, missing
 from labferry.sandbox.alyx.api import Call, Route
+from labferry.sandbox.alyx.datasets import ONLINE, show_online
 from labferry.sandbox.alyx.fields import Field, anything, check, row_id, text
 from labferry.sandbox.alyx.queries import Column, Listing, Parameter
 from labferry.sandbox.alyx.store import Database, Row, Value, from_json, new_id, to_json
@@ -25,23 +26,17 @@ _FIELDS = (
 _NOT_UNIQUE = "The fields name, session must make a unique set."
 
 
-def link_dataset(db: Database, dataset: str, session: str | None, collection: str) -> None:
-    """Link a dataset to the insertion that its collection's second folder names, if there is one."""
-    folders = collection.split("/")
-    if len(folders) > 1:
-        db.run(
-            "INSERT OR IGNORE INTO insertion_dataset (insertion, dataset) "
-            "SELECT id, ? FROM insertion WHERE session IS ? AND name = ?",
-            dataset,
-            session,
-            folders[1],
-        )
-
-
 def of_session(call: Call, session: str) -> list[dict[str, object]]:
     """Return a session's insertions as the session shows them."""
     rows = call.db.all("SELECT * FROM insertion WHERE session = ? ORDER BY name", session)
     return [_show(call, row) for row in rows]
+
+
+def _show_one(call: Call, row: Row) -> dict[str, object]:
+    """Return one with its datasets that are online, in full; lists and new ones have the ids of all."""
+    query = f"SELECT x.* FROM dataset x JOIN insertion_dataset i ON i.dataset = x.id WHERE i.insertion = ? AND {ONLINE}"
+    online = [show_online(call, dataset) for dataset in call.db.all(query, row["id"])]
+    return {**_show(call, row), "datasets": online}
 
 
 def _show(call: Call, row: Row) -> dict[str, object]:
@@ -85,7 +80,7 @@ def _row(call: Call, key: str) -> Row:
 
 
 def _read(call: Call) -> Response:
-    return json_response(200, _show(call, _row(call, call.key)))
+    return json_response(200, _show_one(call, _row(call, call.key)))
 
 
 def _create(call: Call) -> Response:

@@ -1,101 +1,26 @@
 """Labs, users, projects, repositories, dataset types and the other tables a client looks things up in.
 
-Room: sandbox.
+Room: sandbox. Declarations; what they do is in `tables`.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import cast
-
-from labferry.sandbox.alyx.answers import invalid, missing
-from labferry.sandbox.alyx.api import Call, Endpoint, Route
-from labferry.sandbox.alyx.fields import Field, anything, boolean, check, named, text
-from labferry.sandbox.alyx.queries import Column, Listing, Parameter
-from labferry.sandbox.alyx.store import Row, Value, from_json, new_id, to_json
-from labferry.sandbox.http import Response, json_response
-
-Render = Callable[[Call, Row], dict[str, object]]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A look-up table served at `/<path>` and, by name, at `/<path>/{name}`.
-
-    Attributes
-    ----------
-    model : str
-        Its name in the real server's messages.
-    fields : tuple
-        What can be written; empty makes it read-only.
-    creates : Callable
-        Values that a new row gets beside the given ones.
-    """
-
-    path: str
-    table: str
-    model: str
-    render: Render
-    columns: Mapping[str, Column]
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    order: str = "rowid"
-    fields: tuple[Field, ...] = ()
-    creates: Callable[[Call], dict[str, Value]] = field(default=lambda _: {"id": new_id()})
-
-    @property
-    def key(self) -> str:
-        """The column that names a row."""
-        return "username" if self.table == "user" else "name"
-
-    def routes(self) -> tuple[Route, Route]:
-        """Return the list's and the record's route."""
-        listing = Listing(self.table, self.columns, self.render, self.parameters, self.order)
-        on_list: dict[str, Endpoint] = {"GET": listing.answer}
-        on_row: dict[str, Endpoint] = {"GET": self._read}
-        if self.fields:
-            on_list["POST"] = self._create
-            on_row |= {"PUT": self._change, "PATCH": self._change, "DELETE": self._delete}
-        names = listing.parameter_names
-        return (
-            Route(f"/{self.path}", on_list, parameters=names, fields=self.fields),
-            Route(f"/{self.path}/{{name}}", on_row, fields=self.fields),
-        )
-
-    def _row(self, call: Call, key: str) -> Row:
-        row = call.db.one(" ".join(["SELECT * FROM", self.table, "WHERE", self.key, "= ?"]), key)
-        if row is None:
-            raise missing(self.model)
-        return row
-
-    def _read(self, call: Call) -> Response:
-        return json_response(200, self.render(call, self._row(call, call.key)))
-
-    def _create(self, call: Call) -> Response:
-        values = cast("dict[str, Value]", check(self.fields, call.db, call.data))
-        row = {**self.creates(call), **values}
-        try:
-            call.db.insert(self.table, _stored(row))
-        except sqlite3.IntegrityError as error:
-            raise invalid({"name": [f"{self.model} with this name already exists."]}) from error
-        return json_response(201, self.render(call, self._row(call, str(row["name"]))))
-
-    def _change(self, call: Call) -> Response:
-        row = self._row(call, call.key)
-        partial = call.request.method == "PATCH"
-        values = cast("dict[str, Value]", check(self.fields, call.db, call.data, partial=partial))
-        call.db.update(self.table, (self.key, call.key), _stored(values))
-        return json_response(200, self.render(call, self._row(call, str(values.get("name", row[self.key])))))
-
-    def _delete(self, call: Call) -> Response:
-        self._row(call, call.key)
-        call.db.run(" ".join(["DELETE FROM", self.table, "WHERE", self.key, "= ?"]), call.key)
-        return Response(204)
-
-
-def _stored(values: Mapping[str, Value]) -> dict[str, Value]:
-    return {name: to_json(value) if name == "json" else value for name, value in values.items()}
+from labferry.sandbox.alyx.api import Call
+from labferry.sandbox.alyx.auth import without_password
+from labferry.sandbox.alyx.fields import (
+    Field,
+    anything,
+    boolean,
+    identifier,
+    many,
+    moment,
+    named,
+    number,
+    text,
+)
+from labferry.sandbox.alyx.queries import Column, Parameter
+from labferry.sandbox.alyx.store import Database, Row, from_json, new_id
+from labferry.sandbox.alyx.tables import Link, Table, without_id
 
 
 def _text_columns(*names: str) -> dict[str, Column]:
@@ -238,9 +163,35 @@ def _revision(_: Call, row: Row) -> dict[str, object]:
 _NAMED = _text_columns("name")
 _BY_NAME = {"name": Parameter("name")}
 _NAME = Field("name", text(255, blank=False), required=True)
+_DESCRIPTION = Field("description", text(1023))
+_JSON = Field("json", anything, null=True, kind="object")
+
+
+def _lower_case(db: Database, value: object) -> object:
+    return str(text(255)(db, value)).lower()
+
 
 TABLES = (
-    Table("labs", "lab", "Lab", _lab, _LAB_COLUMNS, _BY_NAME, "name"),
+    Table(
+        "labs",
+        "lab",
+        "Lab",
+        _lab,
+        _LAB_COLUMNS,
+        _BY_NAME,
+        "name",
+        (
+            _NAME,
+            Field("institution", text(255)),
+            Field("address", text(255)),
+            Field("timezone", text(64)),
+            Field("repositories", many("repository"), kind="array"),
+            Field("reference_weight_pct", number, kind="number"),
+            Field("zscore_weight_pct", number, kind="number"),
+            _JSON,
+        ),
+        {"repositories": Link("lab_repository", "lab", "repository")},
+    ),
     Table(
         "users",
         "user",
@@ -249,12 +200,54 @@ TABLES = (
         _text_columns("id", "username", "email"),
         {"username": Parameter("username"), "email": Parameter("email")},
         "username",
+        (
+            Field("username", text(150, blank=False), required=True),
+            Field("email", text(254)),
+            Field("is_stock_manager", boolean, kind="boolean"),
+        ),
+        creates=without_password,
+        key="username",
     ),
-    Table("projects", "project", "Project", _project, _NAMED, order="name"),
-    Table("procedures", "procedure", "ProcedureType", _procedure, _NAMED),
-    Table("locations", "location", "LabLocation", _location, {"name": Column("name"), "lab__name": Column("lab")}),
-    Table("water-type", "water_type", "WaterType", _water_type, _NAMED),
-    Table("data-repository-type", "repository_type", "DataRepositoryType", _repository_type, _NAMED, order="name"),
+    Table(
+        "projects",
+        "project",
+        "Project",
+        _project,
+        _NAMED,
+        order="name",
+        fields=(_NAME, _DESCRIPTION, Field("users", many("user", "username"), kind="array")),
+        links={"users": Link("project_user", "project", "user")},
+    ),
+    Table(
+        "procedures",
+        "procedure",
+        "ProcedureType",
+        _procedure,
+        _NAMED,
+        fields=(_NAME, _DESCRIPTION, _JSON),
+        on_row="",
+    ),
+    Table(
+        "locations",
+        "location",
+        "LabLocation",
+        _location,
+        {"name": Column("name"), "lab__name": Column("lab")},
+        fields=(_NAME, Field("lab", named("lab")), _JSON),
+        on_list="GET",
+        on_row="GET PUT PATCH",
+    ),
+    Table("water-type", "water_type", "WaterType", _water_type, _NAMED, fields=(_NAME, _JSON), on_row="GET"),
+    Table(
+        "data-repository-type",
+        "repository_type",
+        "DataRepositoryType",
+        _repository_type,
+        _NAMED,
+        order="name",
+        fields=(_NAME, _JSON),
+        creates=without_id,
+    ),
     Table(
         "data-repository",
         "repository",
@@ -272,6 +265,17 @@ TABLES = (
             "globus_is_personal": Parameter("globus_is_personal", "bool"),
         },
         "name",
+        (
+            _NAME,
+            Field("timezone", text(64)),
+            Field("globus_path", text(1000)),
+            Field("hostname", text(200)),
+            Field("data_url", text(200), null=True),
+            Field("repository_type", named("repository_type"), null=True),
+            Field("globus_endpoint_id", identifier, null=True),
+            Field("globus_is_personal", boolean, null=True, kind="boolean"),
+            _JSON,
+        ),
     ),
     Table(
         "dataset-types",
@@ -284,10 +288,10 @@ TABLES = (
         (
             _NAME,
             Field("created_by", named("user", "username"), null=True),
-            Field("description", text(1023)),
-            Field("filename_pattern", lambda db, value: str(text(255)(db, value)).lower()),
+            _DESCRIPTION,
+            Field("filename_pattern", _lower_case),
         ),
-        lambda call: {"id": new_id(), "created_by": call.username},
+        creates=lambda call: {"id": new_id(), "created_by": call.username},
     ),
     Table(
         "data-formats",
@@ -299,10 +303,11 @@ TABLES = (
         "name",
         (
             _NAME,
-            Field("description", text(255)),
-            Field("file_extension", text(255)),
+            _DESCRIPTION,
+            Field("file_extension", text(255), required=True),
             Field("matlab_loader_function", text(255)),
             Field("python_loader_function", text(255)),
+            _JSON,
         ),
     ),
     Table(
@@ -315,11 +320,11 @@ TABLES = (
         "name",
         (
             _NAME,
-            Field("description", text(1023)),
+            _DESCRIPTION,
             Field("protected", boolean, kind="boolean"),
             Field("public", boolean, kind="boolean"),
             Field("hash", text(64), null=True),
-            Field("json", anything, null=True, kind="object"),
+            _JSON,
         ),
     ),
     Table(
@@ -330,8 +335,8 @@ TABLES = (
         _NAMED,
         _BY_NAME,
         "name",
-        (_NAME, Field("description", text(1023)), Field("json", anything, null=True, kind="object")),
-        lambda call: {"id": new_id(), "created_datetime": call.now},
+        (_NAME, _DESCRIPTION, Field("created_datetime", moment, null=True), _JSON),
+        creates=lambda call: {"id": new_id(), "created_datetime": call.now},
     ),
 )
 

@@ -102,9 +102,7 @@ LISTING = Listing(
 )
 
 ROUTES = (
-    Route(
-        "/notes", {"GET": LISTING.answer, "POST": _create}, parameters=LISTING.parameter_names, fields=_FIELDS
-    ),
+    Route("/notes", {"GET": LISTING.answer, "POST": _create}, parameters=LISTING.parameter_names, fields=_FIELDS),
     Route(
         "/notes/{id}",
         {"GET": _read, "PUT": _change, "PATCH": _change, "DELETE": _delete},

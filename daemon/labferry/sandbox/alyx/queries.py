@@ -296,8 +296,7 @@ def _bind(kind: str, value: object) -> Value:
             return read_moment(str(value))
         except ValueError as error:
             message = (
-                f"['“{value}” value has an invalid format. It must be in YYYY-MM-DD HH:MM[:ss[.uuuuuu]][TZ] "
-                "format.']"
+                f"['“{value}” value has an invalid format. It must be in YYYY-MM-DD HH:MM[:ss[.uuuuuu]][TZ] format.']"
             )
             raise Failure(message) from error
     if kind == "uuid":

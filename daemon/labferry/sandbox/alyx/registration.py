@@ -123,9 +123,9 @@ def _list(said: Said, key: str, otherwise: Sequence[object]) -> list[object]:
 
 def _files(said: Said, paths: Sequence[DatasetPath]) -> list[File]:
     """Return the files: as many as the shortest of the lists, without a word about the others."""
-    nothing = [None] * len(paths)
-    sizes = [None] if said.get("filesizes", nothing) is None else _list(said, "filesizes", nothing)
-    qcs = _list(said, "qc", nothing) if said.get("qc") else ["NOT_SET"] * len(paths)
+    nothing: list[object] = [None] * len(paths)
+    sizes: list[object] = [None] if said.get("filesizes", nothing) is None else _list(said, "filesizes", nothing)
+    qcs = _list(said, "qc", nothing) if said.get("qc") else nothing
     columns = zip(
         paths,
         _list(said, "hashes", nothing),
@@ -191,9 +191,7 @@ def _paths(owner: Owner, root: str, names: Sequence[str]) -> list[DatasetPath]:
     return [read(root, name) for name in names]
 
 
-def _repositories(
-    db: Database, said: Said, owner: Owner, named: str | None
-) -> tuple[Sequence[str], Sequence[str]]:
+def _repositories(db: Database, said: Said, owner: Owner, named: str | None) -> tuple[Sequence[str], Sequence[str]]:
     """Return where file records are made, and in which of these the files are said to exist."""
     server_only = _flag(said, "server_only", otherwise=False)
     if owner.session is not None:
@@ -236,7 +234,7 @@ def _repositories_of(db: Database, labs: Sequence[str], *, server_only: bool) ->
 
 def _show(call: Call, key: str) -> dict[str, object]:
     row = call.db.all("SELECT * FROM dataset WHERE id = ?", key)[0]
-    records = "SELECT id, data_repository, relative_path, \"exists\" FROM file_record WHERE dataset = ?"
+    records = 'SELECT id, data_repository, relative_path, "exists" FROM file_record WHERE dataset = ?'
     return {
         "id": key,
         "name": row["name"],
@@ -284,8 +282,23 @@ def _belongs_to(db: Database, session: str | None, kind: str | None, object_id: 
 _FIELDS = tuple(
     Field(name, anything)
     for name in (
-        "path", "filenames", "created_by", "name", "hostname", "labs", "projects", "hashes", "filesizes", "versions",
-        "qc", "exists", "server_only", "default", "check_protected", "content_type", "object_id",
+        "path",
+        "filenames",
+        "created_by",
+        "name",
+        "hostname",
+        "labs",
+        "projects",
+        "hashes",
+        "filesizes",
+        "versions",
+        "qc",
+        "exists",
+        "server_only",
+        "default",
+        "check_protected",
+        "content_type",
+        "object_id",
     )  # fmt: skip
 )
 

@@ -26,7 +26,7 @@ from labferry.sandbox.alyx.fields import (
 )
 from labferry.sandbox.alyx.fields import subject as subject_field
 from labferry.sandbox.alyx.moments import read_day
-from labferry.sandbox.alyx.queries import Column, Condition, Listing, Parameter, pairs
+from labferry.sandbox.alyx.queries import Column, Condition, Custom, Listing, Parameter, pairs
 from labferry.sandbox.alyx.store import Database, Row, Value, from_json, new_id, to_json
 from labferry.sandbox.http import Response, json_response
 
@@ -224,7 +224,7 @@ def _performance(comparison: str) -> Parameter:
     return Parameter(f"performance__{comparison}", "number")
 
 
-def _in_json(column: str) -> object:
+def _in_json(column: str) -> Custom:
     def condition(_: Call, text_: str) -> Condition:
         parts = [LISTING.condition(f"{column}__{path}", value) for path, value in pairs(text_).items()]
         joined = " AND ".join(part.sql for part in parts)
@@ -244,9 +244,7 @@ _OF_DATASETS = "SELECT 1 FROM dataset x WHERE x.session = s.id AND {}"
 _OF_PROJECTS = "SELECT 1 FROM session_project x WHERE x.session = s.id AND {}"
 _OF_USERS = "SELECT 1 FROM session_user x WHERE x.session = s.id AND {}"
 _OF_PROCEDURES = "SELECT 1 FROM session_procedure x WHERE x.session = s.id AND {}"
-_OF_TAGS = (
-    "SELECT 1 FROM dataset x JOIN dataset_tag t ON t.dataset = x.id WHERE x.session = s.id AND {}"
-)
+_OF_TAGS = "SELECT 1 FROM dataset x JOIN dataset_tag t ON t.dataset = x.id WHERE x.session = s.id AND {}"
 
 LISTING = Listing(
     _SOURCE,

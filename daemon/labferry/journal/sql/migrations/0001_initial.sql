@@ -47,6 +47,8 @@ CREATE TABLE session (
   CHECK (sealed_generation <= generation)
 ) STRICT;
 
+CREATE INDEX session_unsettled ON session (root) WHERE complete_at IS NULL;
+
 CREATE TABLE alyx_key (          -- one folder per subject, date and number: who may write this session to Alyx
   subject TEXT NOT NULL,
   date TEXT NOT NULL,
@@ -237,15 +239,15 @@ END;
 CREATE TRIGGER job_created AFTER INSERT ON job
 BEGIN
   INSERT INTO event (at, session_id, job_id, action, to_state, code)
-  VALUES (NEW.updated_at, NEW.session_id, NEW.id, NEW.kind, NEW.state, NEW.code);
+  VALUES (NEW.updated_at, NEW.session_id, NEW.id, iif (NEW.stage = NEW.kind, NEW.kind, NEW.kind || ':' || NEW.stage),
+          NEW.state, NEW.code);
 END;
 
 CREATE TRIGGER job_moved AFTER UPDATE OF state, stage, code ON job
 WHEN NEW.state IS NOT OLD.state OR NEW.stage IS NOT OLD.stage OR NEW.code IS NOT OLD.code
 BEGIN
   INSERT INTO event (at, session_id, job_id, action, from_state, to_state, code)
-  VALUES (NEW.updated_at, NEW.session_id, NEW.id,
-          NEW.kind || CASE WHEN NEW.stage IN (NEW.kind, OLD.stage) THEN '' ELSE ':' || NEW.stage END,
+  VALUES (NEW.updated_at, NEW.session_id, NEW.id, iif (NEW.stage = NEW.kind, NEW.kind, NEW.kind || ':' || NEW.stage),
           OLD.state, NEW.state, NEW.code);
 END;
 

@@ -4,6 +4,12 @@ SELECT * FROM file WHERE session_id = :session_id ORDER BY path
 -- name: datasets
 SELECT * FROM file WHERE session_id = :session_id AND fate = 'dataset' ORDER BY path
 
+-- name: at
+SELECT * FROM file WHERE session_id = :session_id AND path = :path
+
+-- name: rejected
+SELECT * FROM file WHERE session_id = :session_id AND fate = 'rejected' ORDER BY path LIMIT :limit
+
 -- name: list_one
 INSERT INTO file (session_id, path, generation, size, mtime_ns, ctime_ns, fate, code, reason)
 VALUES (:session_id, :path, :generation, :size, :mtime_ns, :ctime_ns, :fate, :code, :reason)
@@ -28,6 +34,9 @@ WHERE id = :id
 UPDATE file SET md5 = :md5
 WHERE session_id = :session_id AND path = :path
   AND (size, mtime_ns, ctime_ns) = (:size, :mtime_ns, :ctime_ns)
+
+-- name: reject
+UPDATE file SET fate = 'rejected', code = :code, reason = :reason WHERE id = :id
 
 -- name: registered
 UPDATE file SET dataset_id = :dataset_id, registered_hash = :hash, registered_at = :now WHERE id = :id

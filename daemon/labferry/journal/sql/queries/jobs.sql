@@ -19,6 +19,9 @@ SELECT state, count(*) AS jobs FROM job WHERE state IN ('queued', 'running', 'wa
 -- name: oldest_waiting
 SELECT min(created_at) FROM job WHERE state IN ('queued', 'waiting')
 
+-- name: blocked_since
+SELECT min(updated_at) FROM job WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state = 'blocked'
+
 -- name: insert
 INSERT INTO job (session_id, kind, target, generation, state, stage, not_before, bytes_left, code, reason, hint,
   created_at, updated_at)
@@ -81,6 +84,11 @@ UPDATE job SET state = 'queued', not_before = :now, failures = 0, outages = 0, c
   finished_at = NULL, updated_at = :now
 WHERE id = :id AND state IN ('waiting', 'blocked', 'cancelled')
 
+-- name: cancel
+UPDATE job SET state = 'cancelled', claimed_by = NULL, code = 'cancelled', reason = :reason, hint = '',
+  finished_at = :now, updated_at = :now
+WHERE id = :id AND state IN ('queued', 'running', 'waiting', 'blocked')
+
 -- name: hurry
 UPDATE job SET not_before = :now WHERE state = 'waiting' AND code = :code AND not_before > :now
 
@@ -92,6 +100,9 @@ SELECT * FROM attempt WHERE job_id = :job_id ORDER BY id
 
 -- name: begin_instance
 INSERT INTO instance (id, pid, version, started_at) VALUES (:instance, :pid, :version, :now)
+
+-- name: show_life
+UPDATE instance SET stopped_at = NULL WHERE id = :instance
 
 -- name: end_instance
 UPDATE instance SET stopped_at = :now WHERE id = :instance

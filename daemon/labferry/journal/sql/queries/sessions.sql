@@ -8,6 +8,17 @@ SELECT * FROM session_status ORDER BY id
 -- name: of_root
 SELECT * FROM session_status WHERE root = :root ORDER BY id
 
+-- name: select
+SELECT * FROM session_status
+WHERE (:root = '' OR root = :root) AND (:subject = '' OR subject = :subject) AND (:since = '' OR date >= :since)
+ORDER BY id
+
+-- name: unsettled
+SELECT * FROM session_status WHERE root = :root AND complete_at IS NULL AND vanished_at IS NULL ORDER BY id
+
+-- name: folders
+SELECT id, path, vanished_at FROM session WHERE root = :root
+
 -- name: get
 SELECT * FROM session_status WHERE id = :id
 
@@ -22,6 +33,19 @@ SELECT * FROM session_status WHERE eid = :eid ORDER BY id
 
 -- name: counts
 SELECT state, count(*) AS sessions, sum(attention) AS attention FROM session_status GROUP BY state
+
+-- '0' is the character after '/': the range is everything below the folder.
+-- name: counts_below
+SELECT state, count(*) AS sessions FROM session_status
+WHERE root = :root AND (:folder = X'' OR path >= CAST(:folder || '/' AS BLOB) AND path < CAST(:folder || '0' AS BLOB))
+GROUP BY state
+
+-- name: stuck
+SELECT coalesce(wait_code, '') AS code, count(*) AS sessions, min(wait_since) AS since, id AS example FROM session
+WHERE complete_at IS NULL AND vanished_at IS NULL AND held_at IS NULL AND wait_since < :before GROUP BY code
+
+-- name: root_paths
+SELECT name, path FROM root
 
 -- name: counts_by_root
 SELECT root, count(*) AS sessions FROM session WHERE vanished_at IS NULL GROUP BY root
@@ -62,6 +86,12 @@ UPDATE session SET vanished_at = :now, updated_at = :now WHERE id = :id AND vani
 
 -- name: returned
 UPDATE session SET vanished_at = NULL, updated_at = :now WHERE id = :id AND vanished_at IS NOT NULL
+
+-- name: hold
+UPDATE session SET held_at = :now, updated_at = :now WHERE id = :id AND held_at IS NULL
+
+-- name: release
+UPDATE session SET held_at = NULL, updated_at = :now WHERE id = :id AND held_at IS NOT NULL
 
 -- name: claim_key
 INSERT INTO alyx_key (subject, date, number, session_id)

@@ -5,6 +5,11 @@ SELECT * FROM transfer WHERE job_id = :job_id
 SELECT transfer.* FROM transfer JOIN job ON job.id = transfer.job_id
 WHERE job.session_id = :session_id ORDER BY transfer.id
 
+-- name: copies
+SELECT transfer.target, transfer.base, item.destination, item.md5, item.verified_at, item.verified_how
+FROM item JOIN transfer ON transfer.id = item.transfer_id
+WHERE item.file_id = :file_id AND item.verified_at IS NOT NULL ORDER BY transfer.id
+
 -- name: insert
 INSERT INTO transfer (job_id, target, base, batch, state, bytes_total, files_total, started_at, updated_at)
 VALUES (:job_id, :target, :base, :batch, 'active', :bytes_total, :files_total, :now, :now)

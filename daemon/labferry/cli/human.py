@@ -1,0 +1,80 @@
+"""Numbers and moments as people read them: sizes, durations, ages, counts.
+
+Room: cli. Pure functions.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from labferry.model import utc_seconds
+
+_SIZES = ("kB", "MB", "GB", "TB", "PB")
+_DURATIONS = ((86_400.0, "day"), (3600.0, "h"), (60.0, "min"))
+
+
+def size(count: float) -> str:
+    """Return bytes in decimal units, three digits: `812 B`, `1.20 GB`, `45.3 GB`."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    value = float(count)
+    for unit in _SIZES:
+        value /= 1000
+        if value < 999.5:
+            break
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in its largest unit: `0.3 s`, `45 s`, `3 min`, `2 h`, `5 days`."""
+    for length, unit in _DURATIONS:
+        if seconds >= length:
+            count = int(seconds // length)
+            return plural(count, unit) if unit == "day" else f"{count} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{max(0.0, seconds):.1f} s"
+
+
+def age(moment: str | None, now: float) -> str:
+    """Return how long ago an RFC 3339 time was: `3 min`; empty when there is none.
+
+    Parameters
+    ----------
+    moment : str or None
+    now : float
+        Epoch seconds.
+    """
+    seconds = _seconds(moment)
+    if seconds is None:
+        return moment or ""
+    return duration(round(max(0.0, now - seconds)))
+
+
+def ago(moment: str | None, now: float) -> str:
+    """Return `age` in a sentence: `3 min ago`, `now`, `never`, and `in 5 min` for what is to come."""
+    seconds = _seconds(moment)
+    if seconds is None:
+        return moment or "never"
+    if seconds - now >= 1:
+        return f"in {duration(round(seconds - now))}"
+    return f"{age(moment, now)} ago" if now - seconds >= 1 else "now"
+
+
+def local_time(moment: str | None) -> str:
+    """Return an RFC 3339 time as the operator's wall clock shows it, seconds included."""
+    seconds = _seconds(moment)
+    if seconds is None:
+        return moment or ""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 session`, `20,012 sessions`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _seconds(moment: str | None) -> float | None:
+    try:
+        return utc_seconds(moment) if moment else None
+    except ValueError:
+        return None

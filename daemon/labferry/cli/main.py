@@ -1,0 +1,154 @@
+"""The `labferry` command: finds the sub-command, imports only that one, and turns every error into an exit code.
+
+Room: cli. Nothing slow may be imported here: the whole of `labferry status` must take a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from labferry import __version__
+from labferry.cli.output import dim, fail
+from labferry.errors import ExitCode, LabferryError
+
+# Section, then command: its module below `labferry.cli` and one line for the overview.
+COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
+    "At a glance": {
+        "status": ("status", "The promise at a glance: what is done, on its way, in need of a person."),
+        "sessions": ("sessions", "List sessions, by state, subject or date."),
+        "jobs": ("jobs", "List the work that is queued, running, waiting or blocked."),
+        "follow": ("history", "Show events as they happen."),
+    },
+    "One session": {
+        "explain": ("explain", "Why a folder is where it is, and what to do."),
+        "show": ("sessions", "Everything known about one session."),
+        "history": ("history", "What happened to one session."),
+        "logs": ("logs", "The daemon's log, of one session or of all."),
+        "match": ("match", "Which files are datasets, and why the others are not."),
+        "retry": ("jobs", "Try blocked or waiting work again now."),
+    },
+    "The daemon": {
+        "run": ("run", "Be the daemon, in the foreground."),
+        "pause": ("daemon", "Take no new work; finish what is at hand."),
+        "resume": ("daemon", "Take work again."),
+        "rescan": ("daemon", "Look for sessions now."),
+        "config": ("config", "Check, show or begin a configuration."),
+    },
+    "To try it": {
+        "demo": ("demo", "The whole way, from a recording rig to a verified archive."),
+        "sandbox": ("sandbox", "An Alyx and a data server on this machine."),
+        "rig": ("rig", "Write session folders as an acquisition computer does."),
+    },
+}
+
+
+class Interrupted(LabferryError):  # noqa: N818 - not an error: the operator's own wish
+    """Ctrl-C."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__("interrupted", "Interrupted.")
+
+
+class Usage(LabferryError):  # noqa: N818 - click's word
+    """The command line cannot be understood."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, error: click.UsageError) -> None:
+        path = error.ctx.command_path if error.ctx else "labferry"
+        super().__init__("usage", error.format_message(), f"`{path} --help` shows how it is used.")
+
+
+class Failure(click.ClickException):
+    """An error on its way out through click, which prints it and ends with its exit code."""
+
+    def __init__(self, error: LabferryError, as_json: bool) -> None:
+        super().__init__(error.message)
+        self.exit_code = error.exit_code
+        self._error = error
+        self._as_json = as_json
+
+    def show(self, file: Any = None) -> None:
+        """Print the error."""
+        fail(self._error, self._as_json)
+
+
+class Labferry(click.Group):
+    """The group of all commands, each imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return [name for section in COMMANDS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        for section in COMMANDS.values():
+            if cmd_name in section:
+                module = importlib.import_module(f"labferry.cli.{section[cmd_name][0]}")
+                command: click.Command = getattr(module, cmd_name)
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the overview without importing any command."""
+        for title, section in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, line) for name, (_, line) in section.items()])
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the command line up to the sub-command."""
+        as_json = _wants_json(args)
+        try:
+            ctx = super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            raise Failure(Usage(error), as_json) from error
+        ctx.meta["labferry.json"] = as_json
+        return ctx
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the sub-command; every error becomes a sentence, a hint and an exit code."""
+        as_json = bool(ctx.meta["labferry.json"])
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            raise Failure(Usage(error), as_json) from error
+        except LabferryError as error:
+            raise Failure(error, as_json) from error
+        except KeyboardInterrupt as error:
+            raise Failure(Interrupted(), as_json) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the top of the process: no traceback reaches an operator
+            if os.environ.get("LABFERRY_DEBUG"):
+                raise
+            raise Failure(_unexpected(error), as_json) from error
+
+
+def _wants_json(args: Sequence[str]) -> bool:
+    """Tell whether the answer must be JSON, before (and even if) the command line can be read."""
+    options = args[: args.index("--")] if "--" in args else args
+    return "--json" in options
+
+
+def _unexpected(error: Exception) -> LabferryError:
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return LabferryError(
+        "unexpected",
+        f"This should not happen: {what}",
+        "Please report it with what LABFERRY_DEBUG=1 in front of the command prints.",
+    )
+
+
+@click.group(cls=Labferry, epilog=dim("Every command has --help. Exit codes and JSON: docs/commands.md."))
+@click.version_option(__version__, prog_name="labferry", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Register every finished recording session in Alyx and verify it in the archive, or say why not."""

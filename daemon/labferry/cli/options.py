@@ -1,0 +1,47 @@
+"""What commands that ask the daemon have in common: `--config`, `--socket`, `--json`, and the client.
+
+Room: cli. Finds the socket and makes the client; the question is the command's.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from labferry.cli.socket_path import socket_path
+from labferry.control.client import ControlClient
+
+config_option = click.option(
+    "--config",
+    metavar="FILE",
+    help="The configuration file; else LABFERRY_CONFIG, else /etc/labferry/config.toml.",
+)
+socket_option = click.option("--socket", metavar="PATH", help="The control socket; else `[control] socket`.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def asks_daemon(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the three options; it receives `client` and `as_json`."""
+
+    @config_option
+    @socket_option
+    @json_option
+    @functools.wraps(command)
+    def asking(config: str | None, socket: str | None, **values: Any) -> None:
+        client = ControlClient(socket_path(socket, config, os.environ))
+        command(client=client, **values)
+
+    return asking
+
+
+def typed_session(text: str) -> str:
+    """Return what was typed for a session as the daemon can resolve it.
+
+    A relative path of something that is there becomes absolute; everything else (`subject/date/number`, a path
+    relative to a root, an eid) is the daemon's to read.
+    """
+    return os.path.abspath(text) if text and os.path.exists(text) else text

@@ -1,0 +1,80 @@
+"""The decision about every file of a session: dataset, or why not.
+
+Room: datasets.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from labferry.datasets.names import overlong, unsafe_part
+from labferry.datasets.patterns import Matcher, suffix
+from labferry.datasets.vocabulary import Vocabulary
+from labferry.errors import CODES
+from labferry.model import Decision, FileFate
+
+_DECISIONS_KEPT = 16_384
+
+
+class RegistrationRules:
+    """What one configuration and one Alyx together say about files.
+
+    Parameters
+    ----------
+    matcher : Matcher
+        Which files are asked for.
+    vocabulary : Vocabulary
+        Which dataset types and data formats there are.
+    """
+
+    def __init__(self, matcher: Matcher, vocabulary: Vocabulary) -> None:
+        self.matcher = matcher
+        self.vocabulary = vocabulary
+        # Sessions repeat each other's paths: most of a walk is answered from here.
+        self._kept = lru_cache(maxsize=_DECISIONS_KEPT)(self._decide)
+
+    def decide(self, path: bytes, is_regular: bool = True) -> Decision:
+        """Decide about one file.
+
+        Parameters
+        ----------
+        path : bytes
+            Relative to the session's folder. Of a file: folders are never datasets and never asked about.
+        is_regular : bool
+            Whether it is a regular file, and no link, pipe, socket or device.
+        """
+        return self._kept(path, is_regular)
+
+    def _decide(self, path: bytes, is_regular: bool) -> Decision:
+        pattern = self.matcher.match(path)
+        if pattern is None:
+            return _decision(FileFate.UNMATCHED, "no_pattern")
+        if ending := self.matcher.excluded_suffix(path):
+            return _decision(FileFate.EXCLUDED, "excluded_suffix", ending, pattern)
+        if not is_regular:
+            return _decision(FileFate.REJECTED, "not_regular", pattern=pattern)
+        try:
+            text = path.decode("utf-8")
+        except UnicodeDecodeError:
+            return _decision(FileFate.REJECTED, "not_utf8", pattern=pattern)
+        if (part := unsafe_part(text)) is not None:
+            return _decision(FileFate.REJECTED, "unsafe_name", repr(part), pattern)
+        if names := overlong(text):
+            return _decision(FileFate.REJECTED, "name_too_long", names, pattern)
+        return self._typed(text.rpartition("/")[2], pattern)
+
+    def _typed(self, name: str, pattern: str) -> Decision:
+        types = self.vocabulary.types_of(name)
+        if not types:
+            return _decision(FileFate.REJECTED, "no_dataset_type", name, pattern)
+        if len(types) > 1:
+            return _decision(FileFate.REJECTED, "ambiguous_dataset_type", ", ".join(types), pattern)
+        data_format = self.vocabulary.format_of(name)
+        if data_format is None:
+            return _decision(FileFate.REJECTED, "no_data_format", suffix(name) or "no extension", pattern)
+        return Decision(FileFate.DATASET, pattern=pattern, dataset_type=types[0], data_format=data_format)
+
+
+def _decision(fate: FileFate, code: str, detail: str = "", pattern: str = "") -> Decision:
+    title = CODES[code].title
+    return Decision(fate, code, f"{title}: {detail}" if detail else title, pattern)

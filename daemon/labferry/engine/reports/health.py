@@ -1,0 +1,169 @@
+"""Is the promise kept? Conditions with a name, a severity and a sentence; a closed list.
+
+Pure: takes facts, returns conditions. `status` shows them, `/healthz` answers with them, alerts are made of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from labferry.engine.dependencies import Dependency, Health
+from labferry.engine.detecting import RootFacts
+from labferry.model import show_path
+
+NAMED = 3  # folders named in one sentence
+
+
+class Severity(StrEnum):
+    """How bad a condition is. Only an `error` breaks the promise."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+CONDITIONS: dict[str, tuple[Severity, str]] = {
+    "dependency_down": (Severity.ERROR, "A service that the work needs does not answer"),
+    "dependency_login": (Severity.ERROR, "A service does not accept our login"),
+    "journal_trouble": (Severity.ERROR, "The journal cannot be written"),
+    "lane_silent": (Severity.ERROR, "A part of the daemon shows no sign of life"),
+    "root_frozen": (Severity.ERROR, "A root is not as it was: nothing is concluded from what is missing"),
+    "root_problem": (Severity.WARNING, "A root is watched less closely than it could be"),
+    "lane_paused": (Severity.WARNING, "An operator paused a part of the work"),
+    "attention": (Severity.WARNING, "Sessions need a person"),
+    "no_signal": (Severity.WARNING, "Sessions have no completion signal for long"),
+    "never_settles": (Severity.WARNING, "Sessions do not come to rest"),
+    "unreadable": (Severity.WARNING, "Sessions cannot be read"),
+    "near_misses": (Severity.INFO, "Folders do not follow the layout and are not picked up"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing to know; `since` in epoch seconds where it is known."""
+
+    code: str
+    text: str
+    since: float | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """How bad it is."""
+        return CONDITIONS[self.code][0]
+
+    @property
+    def title(self) -> str:
+        """What kind of thing it is, in words."""
+        return CONDITIONS[self.code][1]
+
+
+@dataclass(frozen=True, slots=True)
+class SilentLane:
+    """A lane without a sign of life: what it did last, and since when silence is not fine any more."""
+
+    name: str
+    doing: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class StuckSessions:
+    """Sessions that have waited in detection for too long, by reason; `example` is one of their folders."""
+
+    code: str
+    sessions: int
+    since: float
+    example: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What health is judged by.
+
+    Attributes
+    ----------
+    dependencies : sequence of Dependency
+    roots : sequence of RootFacts
+    journal_problem : str or None
+    silent : sequence of SilentLane
+    paused : sequence of str
+        Kinds of lanes.
+    stuck : sequence of StuckSessions
+    attention : int
+        Sessions that need a person.
+    attention_since : float or None
+        When the first of their jobs was blocked.
+    """
+
+    dependencies: Sequence[Dependency] = ()
+    roots: Sequence[RootFacts] = ()
+    journal_problem: str | None = None
+    silent: Sequence[SilentLane] = ()
+    paused: Sequence[str] = ()
+    stuck: Sequence[StuckSessions] = ()
+    attention: int = 0
+    attention_since: float | None = None
+
+
+def conditions(facts: Facts) -> list[Condition]:
+    """Return everything there is to know, the worst first."""
+    order = list(Severity)
+    return sorted(_all(facts), key=lambda condition: -order.index(condition.severity))
+
+
+def promise_holds(found: Sequence[Condition]) -> bool:
+    """Say whether every finished session gets, by itself, to where it belongs."""
+    return all(condition.severity is not Severity.ERROR for condition in found)
+
+
+def _all(facts: Facts) -> Iterator[Condition]:
+    if facts.journal_problem:
+        yield Condition("journal_trouble", facts.journal_problem)
+    for lane in facts.silent:
+        yield Condition("lane_silent", f"Lane {lane.name} is silent; the last it said was: {lane.doing}.", lane.since)
+    for dependency in facts.dependencies:
+        if dependency.state is Health.DOWN:
+            yield Condition("dependency_down", f"{dependency.name}: {dependency.detail}", dependency.since)
+        elif dependency.state is Health.NEEDS_LOGIN:
+            yield Condition("dependency_login", f"{dependency.name}: {dependency.detail}", dependency.since)
+    for root in facts.roots:
+        yield from _of_root(root)
+    for name in facts.paused:
+        yield Condition("lane_paused", f"Lane {name} takes no work; `labferry resume` lets it go on.")
+    for stuck in facts.stuck:
+        yield _stuck(stuck)
+    if facts.attention:
+        text = f"{_sessions(facts.attention)} to look at: `labferry sessions` names them, `labferry explain` says why."
+        yield Condition("attention", text, facts.attention_since)
+
+
+def _of_root(root: RootFacts) -> Iterator[Condition]:
+    if root.frozen:
+        yield Condition("root_frozen", f"Root {root.name}: {root.problem}")
+    elif root.problem:
+        yield Condition("root_problem", f"Root {root.name}: {root.problem}")
+    if root.near_miss_count:
+        named = ", ".join(f"{show_path(miss.path)} ({miss.rule})" for miss in root.near_misses[:NAMED])
+        more = f" and {root.near_miss_count - NAMED} more" if root.near_miss_count > NAMED else ""
+        yield Condition("near_misses", f"Root {root.name}: {named}{more}.")
+
+
+_STUCK_CODES = {"waiting_signal": "no_signal", "signal_before_data": "no_signal", "unreadable": "unreadable"}
+_STUCK_TEXTS = {
+    "waiting_signal": "without completion signal",
+    "signal_before_data": "with a completion signal and without data",
+    "unreadable": "with something that cannot be read",
+}
+
+
+def _stuck(stuck: StuckSessions) -> Condition:
+    what = _STUCK_TEXTS.get(stuck.code, "that keep changing")
+    text = f"{_sessions(stuck.sessions)} {what} for too long: {show_path(stuck.example)}"
+    more = f" and {stuck.sessions - 1} more." if stuck.sessions > 1 else "."
+    return Condition(_STUCK_CODES.get(stuck.code, "never_settles"), text + more, stuck.since)
+
+
+def _sessions(count: int) -> str:
+    return "1 session" if count == 1 else f"{count} sessions"

@@ -1,0 +1,142 @@
+"""Sessions: the list, and one in full."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from labferry.engine.context import Context
+from labferry.engine.reports.jobs import job_fields
+from labferry.engine.reports.places import session_folder
+from labferry.errors import CODES, LabferryError
+from labferry.journal.rows import JobRow, SessionRow, TransferRow
+from labferry.model import JobState, SessionState, path_fields, show_path, utc_text
+
+NAMED = 3  # files named in one sentence
+
+
+def sessions(
+    context: Context, *, state: str = "", subject: str = "", since: str = "", root: str = ""
+) -> list[dict[str, Any]]:
+    """Return the sessions that match every filter that is not empty, in the order they were found.
+
+    Parameters
+    ----------
+    state : str
+        A session state, or `attention` for those that need a person.
+    subject, root : str
+        Exact names.
+    since : str
+        A date (also the start of an RFC 3339 time): recorded on that day or later.
+
+    Raises
+    ------
+    LabferryError
+        `bad_request`: no such state, no such date.
+    """
+    if state and state != "attention" and state not in set(SessionState):
+        known = ", ".join([*SessionState, "attention"])
+        raise LabferryError("bad_request", f"There is no session state {state!r}.", f"States are {known}.")
+    rows = context.journal.sessions.select(root=root, subject=subject, since=_day(since))
+    blocked = {job.id: job for job in context.journal.jobs.in_state(JobState.BLOCKED)}
+    return [
+        session_fields(context, row, blocked)
+        for row in rows
+        if not state or (row.attention if state == "attention" else row.state == state)
+    ]
+
+
+def show(context: Context, row: SessionRow) -> dict[str, Any]:
+    """Return `show.data` of the interface contract."""
+    journal, now = context.journal, context.clock.now()
+    return {
+        **session_fields(context, row),
+        "generation": row.generation,
+        "signal": row.signal,
+        "signal_seen_at": utc_text(row.signal_seen_at),
+        "waits": _waits(row),
+        "held_at": utc_text(row.held_at),
+        "vanished_at": utc_text(row.vanished_at),
+        "repository": row.repository,
+        "sealed": row.generation > 0 and row.sealed_generation == row.generation,
+        "files": dict(journal.files.summary(row.id)),
+        "jobs": [job_fields(job, now) for job in journal.jobs.of_session(row.id)],
+        "transfers": [transfer_fields(transfer) for transfer in journal.transfers.of_session(row.id)],
+    }
+
+
+def session_fields(context: Context, row: SessionRow, blocked: Mapping[int, JobRow] | None = None) -> dict[str, Any]:
+    """Return what every list says about a session; `blocked` saves looking up its blocked job."""
+    return {
+        "id": row.id,
+        **path_fields(session_folder(context, row)),
+        "root": row.root,
+        "layout": row.layout,
+        "subject": row.subject,
+        "date": row.date,
+        "number": row.number,
+        "lab": row.lab,
+        "eid": row.eid,
+        "state": row.state.value,
+        "attention": attention(context, row, blocked),
+        "first_seen": utc_text(row.first_seen_at),
+        "complete_at": utc_text(row.complete_at),
+        "registered_at": utc_text(row.registered_at),
+        "archived_at": utc_text(row.archived_at),
+    }
+
+
+def attention(
+    context: Context, row: SessionRow, blocked: Mapping[int, JobRow] | None = None
+) -> dict[str, str] | None:
+    """Return why a session needs a person: its blocked job, else its rejected files; None when it needs none."""
+    if row.blocked_job is not None:
+        job = (blocked or {}).get(row.blocked_job) or context.journal.jobs.get(row.blocked_job)
+        return {"code": job.code, "message": job.reason, "hint": job.hint}
+    if not row.rejected:
+        return None
+    files = context.journal.files.rejected(row.id, NAMED)
+    if not files:
+        return None  # they were decided anew since the row was read
+    named = "; ".join(f"{show_path(file.path)}: {file.reason}" for file in files)
+    more = f" and {row.rejected - NAMED} more" if row.rejected > NAMED else ""
+    code = files[0].code
+    return {
+        "code": code,
+        "message": f"{row.rejected} of its files cannot be registered: {named}{more}.",
+        "hint": f"{CODES[code].hint if code in CODES else ''} Then `labferry retry SESSION`.".strip(),
+    }
+
+
+def transfer_fields(transfer: TransferRow) -> dict[str, Any]:
+    """Return a transfer as JSON."""
+    return {
+        "id": transfer.id,
+        "job": transfer.job_id,
+        "target": transfer.target,
+        "state": transfer.state,
+        "ticket": transfer.ticket,
+        "destination": show_path(transfer.base),
+        "bytes_done": transfer.bytes_done,
+        "bytes_total": transfer.bytes_total,
+        "files_done": transfer.files_done,
+        "files_total": transfer.files_total,
+        "started_at": utc_text(transfer.started_at),
+        "ended_at": utc_text(transfer.ended_at),
+    }
+
+
+def _waits(row: SessionRow) -> dict[str, Any] | None:
+    if row.complete_at is not None or row.wait_code is None:
+        return None
+    return {"code": row.wait_code, "message": row.wait_why or "", "since": utc_text(row.wait_since)}
+
+
+def _day(text: str) -> str:
+    if not text:
+        return ""
+    try:
+        return datetime.date.fromisoformat(text[:10]).isoformat()
+    except ValueError:
+        raise LabferryError("bad_request", f"{text!r} is not a date.", "Write it as 2024-05-31.") from None

@@ -1,0 +1,113 @@
+"""The promise at a glance."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from labferry import __version__
+from labferry.engine.context import Context
+from labferry.engine.detecting import RootFacts
+from labferry.engine.reports.health import Condition, Facts, SilentLane, StuckSessions, conditions
+from labferry.engine.reports.live import LiveState
+from labferry.engine.reports.places import session_folder
+from labferry.model import JobState, SessionState, path_fields, utc_text
+
+COUNTED_JOBS = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.BLOCKED)
+
+
+def status(context: Context, live: LiveState) -> dict[str, Any]:
+    """Return `status.data` of the interface contract."""
+    journal, now = context.journal, context.clock.now()
+    states, attention = journal.sessions.counts()
+    jobs = journal.jobs.counts()
+    oldest = journal.jobs.oldest_waiting()
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "started": utc_text(live.started_at),
+        "uptime_s": round(now - live.started_at, 3),
+        "server_name": context.config.server_name,
+        "paused": live.paused(),
+        "sessions": {state.value: states.get(state, 0) for state in SessionState},
+        "attention": attention,
+        "jobs": {state.value: jobs.get(state, 0) for state in COUNTED_JOBS},
+        "oldest_waiting_s": None if oldest is None else round(max(0.0, now - oldest), 3),
+        "transfers": dict(journal.transfers.totals()),
+        "dependencies": {
+            one.name: {"state": one.state.value, "since": utc_text(one.since), "code": one.code, "detail": one.detail}
+            for one in context.dependencies.snapshot()
+        },
+        "roots": _roots(context, live),
+        "lanes": [
+            {"name": lane.name, "alive": lane.alive, "paused": lane.paused, "doing": lane.last_beat.doing}
+            for lane in live.lanes
+        ],
+        "health": [condition_fields(condition) for condition in current_conditions(context, live, attention)],
+    }
+
+
+def current_conditions(context: Context, live: LiveState, attention: int | None = None) -> list[Condition]:
+    """Return the health conditions of now; `attention` saves counting again."""
+    journal = context.journal
+    stale_before = context.clock.now() - context.config.detection.stale_after
+    return conditions(
+        Facts(
+            dependencies=context.dependencies.snapshot(),
+            roots=live.detect.facts(),
+            journal_problem=journal.problem,
+            silent=_silent(context, live),
+            paused=live.paused(),
+            stuck=[
+                StuckSessions(row.code, row.sessions, row.since, session_folder(context, example))
+                for row in journal.sessions.stuck(stale_before)
+                if (example := journal.sessions.get(row.example)) is not None
+            ],
+            attention=journal.sessions.counts()[1] if attention is None else attention,
+            attention_since=journal.jobs.blocked_since(),
+        )
+    )
+
+
+def condition_fields(condition: Condition) -> dict[str, Any]:
+    """Return a condition as JSON."""
+    return {
+        "code": condition.code,
+        "severity": condition.severity.value,
+        "title": condition.title,
+        "text": condition.text,
+        "since": utc_text(condition.since),
+    }
+
+
+def _silent(context: Context, live: LiveState) -> list[SilentLane]:
+    """Return the lanes that should have shown life; one that is still starting gets the time it asked for."""
+    wall, monotonic = context.clock.now(), context.clock.monotonic()
+    silent = []
+    for lane in live.lanes:
+        overdue = monotonic - lane.last_beat.fresh_until
+        starting = lane.last_beat.doing == "starting" and overdue < 0
+        if not lane.alive and not starting:
+            silent.append(SilentLane(lane.name, lane.last_beat.doing, wall - max(0.0, overdue)))
+    return silent
+
+
+def _roots(context: Context, live: LiveState) -> list[dict[str, Any]]:
+    sessions = context.journal.sessions.counts_by_root()
+    return [_root(facts, sessions.get(facts.name, 0)) for facts in live.detect.facts()]
+
+
+def _root(facts: RootFacts, sessions: int) -> dict[str, Any]:
+    return {
+        "name": facts.name,
+        **path_fields(facts.path),
+        "layout": facts.layout,
+        "mode": facts.mode,
+        "watches": facts.watches,
+        "sessions": sessions,
+        "last_scan": utc_text(facts.last_scan),
+        "scan_s": round(facts.scan_s, 6),
+        "problem": facts.problem or None,
+        "frozen": facts.frozen,
+        "near_misses": facts.near_miss_count,
+    }

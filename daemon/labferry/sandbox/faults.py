@@ -1,0 +1,210 @@
+"""Faults on demand: requests that fail, hang or lose their answer exactly when a test says so.
+
+Room: sandbox. A rule acts `before` the request is applied, or `after`, when it is applied and committed and
+only the answer is lost, replaced or late.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from labferry.sandbox.http import ConnectionDroppedError, Request, Response
+
+_ACTIONS = ("status", "drop", "delay", "hold")
+_PHASES = ("before", "after")
+_KEYS = {"id", "match", "when", "action", "times", "status", "body", "headers", "seconds"}
+
+
+@dataclass
+class Rule:
+    """One fault.
+
+    Attributes
+    ----------
+    text, pattern : str
+        What `METHOD /path?query` must contain, or match as a regular expression; empty matches everything.
+    number : int or None
+        Only the so-many-th matching request, counted from 1 since the rule was added.
+    times : int or None
+        How often it acts; None is always.
+    """
+
+    id: int
+    action: str
+    when: str = "before"
+    text: str = ""
+    pattern: str = ""
+    number: int | None = None
+    times: int | None = 1
+    status: int = 503
+    body: object = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 1.0
+    seen: int = 0
+    hits: int = 0
+    planned: int = 0
+
+    def matches(self, request: Request) -> bool:
+        """Whether the request's line fits."""
+        return self.text in request.line and re.search(self.pattern, request.line) is not None
+
+    def takes(self, request: Request) -> bool:
+        """Count a request; whether the rule acts on it."""
+        if not self.matches(request):
+            return False
+        self.seen += 1
+        if self.times is not None and self.planned >= self.times:
+            return False
+        if self.number is not None and self.seen != self.number:
+            return False
+        self.planned += 1
+        return True
+
+    def answer(self) -> Response:
+        """Return the answer that replaces the real one."""
+        if isinstance(self.body, str):
+            return Response(self.status, self.body.encode(), "text/html; charset=utf-8", dict(self.headers))
+        body = {"detail": "fault injected", "status_code": self.status} if self.body is None else self.body
+        return Response(self.status, json.dumps(body).encode(), headers=dict(self.headers))
+
+    def shown(self) -> dict[str, object]:
+        """Return the rule as JSON."""
+        match: dict[str, object] = {"text": self.text, "regexp": self.pattern, "n": self.number}
+        shown = {"id": self.id, "match": match, "when": self.when, "action": self.action, "times": self.times}
+        return {**shown, "seen": self.seen, "hits": self.hits}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rules that act on one request."""
+
+    before: Rule | None
+    after: Rule | None
+
+    @property
+    def rule_ids(self) -> list[int]:
+        """Which rules these are."""
+        return [rule.id for rule in (self.before, self.after) if rule is not None]
+
+
+class Faults:
+    """The rules, and the requests that wait for one of them. Safe for many threads."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._rules: dict[int, Rule] = {}
+        self._last_id = 0
+        self._releases = 0
+
+    def add(self, described: Mapping[str, object]) -> Rule:
+        """Add a rule from its JSON.
+
+        Raises
+        ------
+        ValueError
+            It is not one.
+        """
+        with self._changed:
+            self._last_id += 1
+            rule = _read(self._last_id, described)
+            self._rules[rule.id] = rule
+            return rule
+
+    def remove(self, rule_id: int | None = None) -> None:
+        """Remove a rule, or all of them; requests it holds go on."""
+        with self._changed:
+            if rule_id is None:
+                self._rules.clear()
+            else:
+                self._rules.pop(rule_id, None)
+            self._changed.notify_all()
+
+    def release(self) -> None:
+        """Let every request go on that is held or delayed now."""
+        with self._changed:
+            self._releases += 1
+            self._changed.notify_all()
+
+    def list(self) -> list[dict[str, object]]:
+        """Return all rules as JSON."""
+        with self._changed:
+            return [rule.shown() for rule in self._rules.values()]
+
+    def wait(self, rule_id: int, hits: int, timeout: float) -> dict[str, object] | None:
+        """Wait until a rule acted `hits` times; None if it did not within `timeout` seconds.
+
+        Raises
+        ------
+        KeyError
+            No such rule.
+        """
+        with self._changed:
+            rule = self._rules[rule_id]
+            return rule.shown() if self._changed.wait_for(lambda: rule.hits >= hits, timeout) else None
+
+    def plan(self, request: Request) -> Plan:
+        """Decide which rules act on a request, when it arrives."""
+        with self._changed:
+            chosen: dict[str, Rule] = {}
+            for rule in self._rules.values():
+                if rule.when not in chosen and rule.takes(request):
+                    chosen[rule.when] = rule
+            return Plan(chosen.get("before"), chosen.get("after"))
+
+    def act(self, rule: Rule | None) -> Response | None:
+        """Carry a rule out; return the answer it puts in place, None to go on.
+
+        Raises
+        ------
+        ConnectionDroppedError
+            The rule drops the connection.
+        """
+        if rule is None:
+            return None
+        with self._changed:
+            rule.hits += 1
+            self._changed.notify_all()
+            if rule.action in ("delay", "hold"):
+                releases = self._releases
+                self._changed.wait_for(
+                    lambda: self._releases > releases or rule.id not in self._rules,
+                    rule.seconds if rule.action == "delay" else None,
+                )
+        if rule.action == "drop":
+            raise ConnectionDroppedError
+        return rule.answer() if rule.action == "status" else None
+
+
+def _read(rule_id: int, described: Mapping[str, object]) -> Rule:
+    unknown = set(described) - _KEYS
+    if unknown:
+        raise ValueError(f"unknown keys {sorted(unknown)}; known are {sorted(_KEYS)}")
+    action, when = described.get("action"), described.get("when", "before")
+    if action not in _ACTIONS or when not in _PHASES:
+        raise ValueError(f"action is one of {_ACTIONS}, when one of {_PHASES}")
+    match = described.get("match", "")
+    if isinstance(match, str):
+        match = {"text": match}
+    if not isinstance(match, Mapping) or set(match) - {"text", "regexp", "n"}:
+        raise ValueError('match is a string or an object with "text", "regexp", "n"')
+    headers = described.get("headers", {})
+    if not isinstance(headers, Mapping):
+        raise ValueError("headers is an object")  # noqa: TRY004
+    times = described.get("times", 1)
+    return Rule(
+        rule_id,
+        str(action),
+        str(when),
+        str(match.get("text", "")),
+        str(match.get("regexp", "")),
+        None if match.get("n") is None else int(str(match["n"])),
+        None if times is None else int(str(times)),
+        int(str(described.get("status", 503))),
+        described.get("body"),
+        {str(name): str(value) for name, value in headers.items()},
+        float(str(described.get("seconds", 1.0))),
+    )

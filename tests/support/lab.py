@@ -1,0 +1,278 @@
+"""A whole lab for tests: the sandbox and the daemon as processes of their own, a rig's folders, one socket to ask.
+
+Everything lives in one temporary directory; `Lab.close` ends every process.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Self
+from urllib.parse import quote, urlsplit
+
+from labferry.archive.naming import dataset_id
+from support.wait import wait_until
+
+FAST = {
+    "LABFERRY_DETECTION__QUIET": "0.2",
+    "LABFERRY_DETECTION__SCAN_EVERY": "0.2",
+    "LABFERRY_REGISTRATION__RESEND_AFTER": "0.3",
+    "LABFERRY_REGISTRATION__RESEND_LOOK_EVERY": "0.2",
+    "LABFERRY_WORKER__BACKOFF_MAX": "1",
+}
+
+
+class SocketConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("labferry", timeout=20)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Process:
+    """A labferry command that runs until it is told otherwise."""
+
+    def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path, *, pipe: bool = False) -> None:
+        self._log: IO[bytes] = log.open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "labferry", *arguments],
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if pipe else self._log,
+            stderr=self._log,
+            text=True,
+        )
+
+    def end(self, number: int, timeout: float = 20) -> int:
+        """Send a signal and return the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(timeout)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self._log.close()
+        return code
+
+
+class Lab:
+    """One sandbox and at most one daemon."""
+
+    def __init__(self, directory: Path, *subjects: str, environment: Mapping[str, str] = FAST) -> None:
+        self.directory = directory
+        self.environment = dict(environment)
+        options = [word for subject in subjects for word in ("--subject", subject)]
+        self._sandbox = Process(
+            ["sandbox", "--dir", str(directory), *options], {}, directory / "sandbox.log", pipe=True
+        )
+        assert self._sandbox.process.stdout is not None
+        line = self._sandbox.process.stdout.readline()
+        assert line, (directory / "sandbox.log").read_text()
+        self.up: dict[str, Any] = json.loads(line)
+        self.daemon: Process | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- places -------------------------------------------------------------------------------------------
+
+    @property
+    def root(self) -> Path:
+        """The watch root."""
+        return self.directory / "Subjects"
+
+    @property
+    def archive(self) -> Path:
+        """Below it, a folder per lab."""
+        return self.directory / "archive"
+
+    @property
+    def config(self) -> str:
+        """The daemon's configuration file."""
+        return str(self.up["config"])
+
+    @property
+    def log(self) -> str:
+        """What the daemon printed so far."""
+        file = self.directory / "daemon.log"
+        return file.read_text() if file.exists() else ""
+
+    # --- processes ----------------------------------------------------------------------------------------
+
+    def start(self) -> Process:
+        """Start the daemon; return without waiting."""
+        self.daemon = Process(["run", "--config", self.config], self.environment, self.directory / "daemon.log")
+        return self.daemon
+
+    def start_ready(self) -> Process:
+        """Start the daemon and wait until it answers."""
+        daemon = self.start()
+        wait_until(lambda: self.answers() or daemon.process.poll() is not None, what="the daemon to answer")
+        assert daemon.process.poll() is None, self.log
+        return daemon
+
+    def kill(self) -> None:
+        """`kill -9` the daemon."""
+        assert self.daemon is not None
+        self.daemon.end(signal.SIGKILL)
+        self.daemon = None
+
+    def stop(self) -> int:
+        """Stop the daemon as systemd does; return its exit status."""
+        assert self.daemon is not None
+        code = self.daemon.end(signal.SIGTERM)
+        self.daemon = None
+        return code
+
+    def close(self) -> None:
+        """End everything."""
+        if self.daemon is not None:
+            self.kill()
+        self._sandbox.end(signal.SIGTERM)
+
+    def restart_sandbox(self) -> None:
+        """Stop the sandbox and start it again on the same port: an outage with a memory."""
+        port = urlsplit(self.up["alyx_url"]).port
+        self.stop_sandbox()
+        self._sandbox = Process(
+            ["sandbox", "--dir", str(self.directory), "--port", str(port)], {}, self.directory / "sandbox.log", pipe=True
+        )
+        assert self._sandbox.process.stdout is not None
+        self.up = json.loads(self._sandbox.process.stdout.readline())
+
+    def stop_sandbox(self) -> None:
+        """Alyx is down."""
+        self._sandbox.end(signal.SIGTERM)
+
+    # --- the daemon's socket ------------------------------------------------------------------------------
+
+    def ask(self, path: str, method: str = "GET", body: object = None) -> dict[str, Any]:
+        """Return the envelope of one answer."""
+        connection = SocketConnection(str(self.directory / "control.sock"))
+        try:
+            connection.request(method, path, json.dumps(body) if body is not None else None)
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+            return answer
+        finally:
+            connection.close()
+
+    def answers(self) -> bool:
+        """Say whether the daemon answers."""
+        try:
+            return bool(self.ask("/v1/status")["ok"])
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+
+    def status(self) -> dict[str, Any]:
+        """Return `status.data`."""
+        data: dict[str, Any] = self.ask("/v1/status")["data"]
+        return data
+
+    def explain(self, path: str | Path) -> dict[str, Any]:
+        """Return `explain.data` of a path."""
+        data: dict[str, Any] = self.ask(f"/v1/explain?path={quote(str(path))}")["data"]
+        return data
+
+    def wait_for(self, state: str, sessions: int = 1, timeout: float = 30) -> None:
+        """Wait until so many sessions are in a state."""
+        wait_until(
+            lambda: self.answers() and self.status()["sessions"].get(state, 0) >= sessions,
+            timeout=timeout,
+            what=lambda: f"{sessions} sessions {state}\n{self.log[-3000:]}",
+        )
+
+    def wait_for_code(self, path: str | Path, code: str, timeout: float = 30) -> dict[str, Any]:
+        """Wait until `explain` of a path gives a verdict or code; return the answer."""
+        seen: dict[str, Any] = {}
+
+        def found() -> bool:
+            nonlocal seen
+            seen = self.explain(path)
+            return code in {seen["verdict"], seen["code"]}
+
+        wait_until(found, timeout=timeout, what=lambda: f"{path} to be {code}: {seen}\n{self.log[-3000:]}")
+        return seen
+
+    # --- the sandbox --------------------------------------------------------------------------------------
+
+    def sandbox(self, path: str, method: str = "GET", body: object = None) -> bytes:
+        """Ask the sandbox itself."""
+        address = urlsplit(self.up["alyx_url"])
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+        try:
+            connection.request(method, f"/_sandbox/{path}", json.dumps(body) if body is not None else None)
+            response = connection.getresponse()
+            answer = response.read()
+            assert response.status < 300, (response.status, answer)
+            return answer
+        finally:
+            connection.close()
+
+    def add_fault(self, **rule: object) -> int:
+        """Add a fault rule; return its id."""
+        return int(json.loads(self.sandbox("faults", "POST", rule))["id"])
+
+    def wait_for_fault(self, rule: int, timeout: float = 20) -> None:
+        """Wait until a rule acted."""
+        self.sandbox(f"faults?wait={rule}&timeout={timeout}")
+
+    def clear_faults(self) -> None:
+        """Remove all rules; what they hold goes on."""
+        self.sandbox("faults", "DELETE")
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return all requests so far."""
+        return [json.loads(line) for line in self.sandbox("requests").splitlines()]
+
+    def posts(self, path: str) -> list[dict[str, Any]]:
+        """Return the applied POST requests to a path."""
+        return [r for r in self.requests() if r["method"] == "POST" and r["path"] == path and r["applied"]]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that Alyx holds."""
+        state: dict[str, Any] = json.loads(self.sandbox("state"))
+        return state
+
+    def forget_everything(self) -> None:
+        """Make the sandbox, the archive, the root and the daemon's memory as new."""
+        assert self.daemon is None
+        self.sandbox("faults", "DELETE")
+        self.sandbox("state", "DELETE")
+        self.sandbox("requests", "DELETE")
+        for place in (self.root, self.archive, self.directory / "state"):
+            shutil.rmtree(place, ignore_errors=True)
+        self.root.mkdir()
+        for lab in ("cortexlab", "mainenlab"):
+            (self.archive / lab / "Subjects").mkdir(parents=True)
+        (self.directory / "daemon.log").write_text("")
+
+
+def archived_files(lab: Lab) -> dict[str, bytes]:
+    """Return what is in the archive by the name a user knows, without dataset ids; temporary files included."""
+    found: dict[str, bytes] = {}
+    for file in files_below(lab.archive):
+        name = os.fsencode(file.relative_to(lab.archive))
+        known = dataset_id(name)
+        found[os.fsdecode(known[1] if known else name)] = file.read_bytes()
+    return found
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder."""
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
