@@ -286,6 +286,7 @@ def shape_differences(recorded: object, got: object, where: str) -> Iterator[str
 
 # --- states that were never recorded ----------------------------------------------------------------------
 
+
 def as_test_user(replay: Replay, method: str, url: str, **body: object) -> Any:
     headers = {"Authorization": f"Token {replay.tokens['test_user']}"}
     response = replay.client.request(method, url, json=body or None, headers=headers)

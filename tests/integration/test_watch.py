@@ -175,6 +175,15 @@ def test_a_root_replaced_by_another_is_watched_in_its_new_place(
     assert touched(hints) == {raw(root)}
 
 
+def test_a_folder_that_was_moved_away_no_longer_speaks_for_its_path(hints: WatchdogHints, root: Path) -> None:
+    hints.watch({raw(root)})
+    root.rename(root.with_name("old"))
+    assert touched(hints) == {raw(root)}
+    assert hints.count == 0
+    (root.with_name("old") / "file").touch()
+    assert touched(hints) == set()
+
+
 def test_done_10_a_folder_that_is_missing_or_closed_is_left_to_the_scans() -> None:
     with folder_for_everyone() as root:
         (root / "closed").mkdir(mode=0o000)

@@ -33,4 +33,7 @@ def folder_for_everyone() -> Iterator[Path]:
     try:
         yield folder
     finally:
+        for parent, folders, _ in os.walk(folder):
+            for name in folders:
+                os.chmod(os.path.join(parent, name), 0o755)  # what the test closed must be opened to be removed
         shutil.rmtree(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,14 +143,12 @@ class SetClock:
 def down() -> AlyxClient:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    return AlyxClient(
-        f"http://127.0.0.1:{port}",
-        username="u",
-        token=lambda: "t",
-        timeout=5.0,
-        clock=SetClock(),
-        user_agent="test",
-    )
+    return connect(port, SetClock())
+
+
+def connect(port: int, clock: SetClock) -> AlyxClient:
+    url = f"http://127.0.0.1:{port}"
+    return AlyxClient(url, username="u", token=lambda: "t", timeout=5.0, clock=clock, user_agent="test")
 
 
 def keep(path: Path, client: AlyxClient, **changes: object) -> None:
@@ -177,26 +176,34 @@ def test_reg_02_the_kept_vocabulary_serves_while_alyx_is_down(tmp_path: Path, do
     assert vocabulary.age == 11_000.0
 
 
-def test_a_vocabulary_that_is_old_is_not_asked_for_again_at_once(tmp_path: Path, down: AlyxClient) -> None:
+def test_a_vocabulary_that_is_old_is_not_asked_for_again_at_once(tmp_path: Path) -> None:
     clock, path = SetClock(), tmp_path / "vocabulary.json"
-    keep(path, down)
-    asked = []
-    asking = AlyxClient(
-        down.url,
-        username="",
-        token=lambda: asked.append(1) or "t",  # type: ignore[func-returns-value]
-        timeout=5.0,
-        clock=clock,
-        user_agent="test",
-    )
-    vocabulary = CachedVocabulary(path, clock=clock, max_age=100.0)
-    for _ in range(3):
-        vocabulary.get(asking)
-    vocabulary.get(asking, max_age=0.0)
-    assert len(asked) == 1  # the token is read for the first request, and only kept then
-    clock.steady += REST
-    vocabulary.get(asking)
-    assert same(vocabulary.get(asking), snapshot())
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        asked: list[int] = []
+
+        def hang_up() -> None:
+            while True:
+                connection, _ = listener.accept()
+                if asked and asked[-1] < 0:
+                    return
+                asked.append(1)
+                connection.close()
+
+        pool.submit(hang_up)
+        broken = connect(listener.getsockname()[1], clock)
+        keep(path, broken)
+        vocabulary = CachedVocabulary(path, clock=clock, max_age=100.0)
+        assert same(vocabulary.get(broken), snapshot())
+        first = len(asked)
+        assert first > 0
+        for max_age in (None, 0.0):
+            vocabulary.get(broken, max_age)
+        assert len(asked) == first
+        clock.steady += REST
+        assert same(vocabulary.get(broken), snapshot())
+        assert len(asked) > first
+        asked.append(-1)
+        socket.create_connection(listener.getsockname()).close()
 
 
 @pytest.mark.parametrize(

@@ -5,21 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from labferry.detect import scan as scan_module
 from labferry.detect.scan import LINK_RULE, NearMiss, RootState, Unreadable, folder_mtime_ns, scan
 from labferry.model import FileVersion
 from labferry.sessions.registry import layout
 from labferry.sessions.walk import FileKind, WalkedFile, walk_session
+from support.rights import folder_for_everyone, without_rights
 
 IBL = layout("ibl")
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -27,26 +23,6 @@ def root(tmp_path: Path) -> bytes:
     for session in ("KS005/2019-04-02/001", "KS005/2019-04-02/2", "lab/Subjects/ZM_001/2024-02-29/012"):
         (tmp_path / session / "alf").mkdir(parents=True)
     return os.fsencode(tmp_path)
-
-
-@contextmanager
-def locked(folder: Path, mode: int = 0) -> Iterator[None]:
-    """Take a folder's permissions away and be somebody whom that stops, as root is not."""
-    modes = {folder: mode}
-    if os.geteuid() == 0:
-        modes |= {parent: stat.S_IMODE(parent.stat().st_mode) | 0o055 for parent in folder.parents}
-    before = {path: stat.S_IMODE(path.stat().st_mode) for path in modes}
-    changed = [path for path in modes if modes[path] != before[path]]
-    for path in changed:
-        path.chmod(modes[path])
-    if os.geteuid() == 0:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(os.getuid())
-        for path in reversed(changed):
-            path.chmod(before[path])
 
 
 def test_finds_every_session_and_nothing_else(root: bytes) -> None:
@@ -74,7 +50,7 @@ def test_never_looks_into_a_session(root: bytes, monkeypatch: pytest.MonkeyPatch
         listed.append(path)
         return real(path)
 
-    monkeypatch.setattr(scan_module.os, "scandir", scandir)
+    monkeypatch.setattr("labferry.detect.scan.os.scandir", scandir)
     assert len(scan(root, IBL).found) == 3
     assert len(listed) == 7  # the root, two of its folders, `Subjects`, its subject, two days
     assert not [path for path in listed if path.endswith((b"/001", b"/2", b"/012"))]
@@ -94,7 +70,7 @@ def test_folders_that_almost_match_are_reported_with_part_and_rule(root: bytes) 
 
 
 def test_near_misses_are_counted_and_only_the_first_kept(root: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_module, "NEAR_MISSES_KEPT", 5)
+    monkeypatch.setattr("labferry.detect.scan.NEAR_MISSES_KEPT", 5)
     for i in range(12):
         os.makedirs(root + b"/KS005/2019-04-02/bad%d" % i)
     result = scan(root, IBL)
@@ -137,9 +113,13 @@ def test_done_10_a_folder_name_that_is_not_utf8_is_reported(root: bytes) -> None
     assert [(miss.path, miss.part) for miss in result.near_misses] == [(b"KS\xff5", r"KS\xff5")]
 
 
-def test_done_10_an_unreadable_folder_is_reported_and_the_rest_found(root: bytes) -> None:
-    with locked(Path(os.fsdecode(root)) / "lab"):
-        result = scan(root, IBL)
+def test_done_10_an_unreadable_folder_is_reported_and_the_rest_found() -> None:
+    with folder_for_everyone() as root:
+        (root / "KS005/2019-04-02/001").mkdir(parents=True)
+        (root / "lab/Subjects/ZM_001/2024-02-29/012").mkdir(parents=True)
+        (root / "lab").chmod(0)
+        with without_rights():
+            result = scan(os.fsencode(root), IBL)
     assert {s.subject for s in result.found} == {"KS005"}
     assert result.unreadable == [Unreadable(b"lab", os.strerror(errno.EACCES))]
     assert not result.complete  # its sessions are unknown, not gone
@@ -148,18 +128,17 @@ def test_done_10_an_unreadable_folder_is_reported_and_the_rest_found(root: bytes
 
 @pytest.mark.parametrize(
     ("make", "state"),
-    [(None, RootState.MISSING), ("file", RootState.NOT_A_DIRECTORY), ("locked", RootState.UNREADABLE)],
+    [("nothing", RootState.MISSING), ("file", RootState.NOT_A_DIRECTORY), ("closed folder", RootState.UNREADABLE)],
 )
-def test_a_root_that_cannot_be_scanned_is_an_answer(tmp_path: Path, make: str | None, state: RootState) -> None:
-    root = tmp_path / "root"
-    if make == "file":
-        root.touch()
-    if make == "locked":
-        root.mkdir()
-        with locked(root):
+def test_a_root_that_cannot_be_scanned_is_an_answer(make: str, state: RootState) -> None:
+    with folder_for_everyone() as folder:
+        root = folder / "root"
+        if make == "file":
+            root.touch()
+        if make == "closed folder":
+            root.mkdir(mode=0)
+        with without_rights():
             result = scan(os.fsencode(root), IBL)
-    else:
-        result = scan(os.fsencode(root), IBL)
     assert result.state is state
     assert result.problem.startswith(f"{root}: ")
     assert not result.complete
@@ -180,7 +159,7 @@ def test_folders_that_vanish_during_the_scan_are_not_unreadable(root: bytes, mon
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return real(path)
 
-    monkeypatch.setattr(scan_module.os, "scandir", scandir)
+    monkeypatch.setattr("labferry.detect.scan.os.scandir", scandir)
     result = scan(root, IBL)
     assert len(result.found) == 2
     assert result.complete
@@ -257,22 +236,26 @@ def test_done_10_walk_gives_names_that_are_not_utf8_and_long_ones(tmp_path: Path
     assert set(walk(tmp_path)) == names
 
 
-def test_done_10_walk_reports_an_unreadable_folder_and_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir()
-    (tmp_path / "closed/x").touch()
-    (tmp_path / "y").touch()
-    with locked(tmp_path / "closed"):
-        walked = walk(tmp_path)
+def test_done_10_walk_reports_an_unreadable_folder_and_goes_on() -> None:
+    with folder_for_everyone() as session:
+        (session / "closed").mkdir()
+        (session / "closed/x").touch()
+        (session / "y").touch()
+        (session / "closed").chmod(0)
+        with without_rights():
+            walked = walk(session)
     assert walked[b"closed"] == WalkedFile(b"closed", None, FileKind.DIRECTORY, os.strerror(errno.EACCES))
     assert walked[b"y"].version is not None
     assert len(walked) == 2
 
 
-def test_done_10_walk_reports_files_whose_status_cannot_be_asked(tmp_path: Path) -> None:
-    (tmp_path / "listed only").mkdir()
-    (tmp_path / "listed only/x").touch()
-    with locked(tmp_path / "listed only", 0o444):
-        walked = walk(tmp_path)
+def test_done_10_walk_reports_files_whose_status_cannot_be_asked() -> None:
+    with folder_for_everyone() as session:
+        (session / "listed only").mkdir()
+        (session / "listed only/x").touch()
+        (session / "listed only").chmod(0o444)
+        with without_rights():
+            walked = walk(session)
     error = os.strerror(errno.EACCES)
     assert walked == {b"listed only/x": WalkedFile(b"listed only/x", None, FileKind.UNKNOWN, error)}
 
@@ -301,12 +284,17 @@ def test_done_10_walk_of_a_path_beyond_the_systems_limit_is_reported(tmp_path: P
 
 
 def test_walk_is_not_limited_by_the_interpreters_stack(tmp_path: Path) -> None:
-    deep = os.fsencode(tmp_path)
-    for _ in range(1_500):
-        deep += b"/d"
-        os.mkdir(deep)
-    os.close(os.open(deep + b"/x", os.O_CREAT))
-    assert set(walk(tmp_path)) == {b"d/" * 1_500 + b"x"}
+    folders = [os.fsencode(tmp_path) + b"/d" * depth for depth in range(1, 1_501)]
+    for folder in folders:
+        os.mkdir(folder)
+    file = folders[-1] + b"/x"
+    os.close(os.open(file, os.O_CREAT))
+    try:
+        assert set(walk(tmp_path)) == {b"d/" * 1_500 + b"x"}
+    finally:  # the temporary folder's own removal is limited by it
+        os.remove(file)
+        for folder in reversed(folders):
+            os.rmdir(folder)
 
 
 @pytest.mark.parametrize(

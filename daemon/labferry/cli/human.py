@@ -17,13 +17,11 @@ def size(count: float) -> str:
     """Return bytes in decimal units, three digits: `812 B`, `1.20 GB`, `45.3 GB`."""
     if count < 1000:
         return f"{count:.0f} B"
-    value = float(count)
-    for unit in _SIZES:
-        value /= 1000
-        if value < 999.5:
-            break
+    value, power = count / 1000, 0
+    while value >= 999.5 and power < len(_SIZES) - 1:
+        value, power = value / 1000, power + 1
     digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
-    return f"{value:.{digits}f} {unit}"
+    return f"{value:.{digits}f} {_SIZES[power]}"
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -16,10 +16,12 @@ from labferry import __version__
 from labferry.cli.output import dim, fail
 from labferry.errors import ExitCode, LabferryError
 
+_AS_JSON = "labferry.as_json"  # in click's context: whether the answer must be JSON
+
 # Section, then command: its module below `labferry.cli` and one line for the overview.
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "At a glance": {
-        "status": ("status", "The promise at a glance: what is done, on its way, in need of a person."),
+        "status": ("status", "What is done, on its way, or in need of a person."),
         "sessions": ("sessions", "List sessions, by state, subject or date."),
         "jobs": ("jobs", "List the work that is queued, running, waiting or blocked."),
         "follow": ("history", "Show events as they happen."),
@@ -47,48 +49,17 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 
-class Interrupted(LabferryError):  # noqa: N818 - not an error: the operator's own wish
-    """Ctrl-C."""
-
-    exit_code = ExitCode.INTERRUPTED
-
-    def __init__(self) -> None:
-        super().__init__("interrupted", "Interrupted.")
-
-
-class Usage(LabferryError):  # noqa: N818 - click's word
-    """The command line cannot be understood."""
-
-    exit_code = ExitCode.USAGE
-
-    def __init__(self, error: click.UsageError) -> None:
-        path = error.ctx.command_path if error.ctx else "labferry"
-        super().__init__("usage", error.format_message(), f"`{path} --help` shows how it is used.")
-
-
-class Failure(click.ClickException):
-    """An error on its way out through click, which prints it and ends with its exit code."""
-
-    def __init__(self, error: LabferryError, as_json: bool) -> None:
-        super().__init__(error.message)
-        self.exit_code = error.exit_code
-        self._error = error
-        self._as_json = as_json
-
-    def show(self, file: Any = None) -> None:
-        """Print the error."""
-        fail(self._error, self._as_json)
-
-
 class Labferry(click.Group):
     """The group of all commands, each imported when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
+        del ctx
         return [name for section in COMMANDS.values() for name in section]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
+        del ctx
         for section in COMMANDS.values():
             if cmd_name in section:
                 module = importlib.import_module(f"labferry.cli.{section[cmd_name][0]}")
@@ -98,6 +69,7 @@ class Labferry(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the overview without importing any command."""
+        del ctx
         for title, section in COMMANDS.items():
             with formatter.section(title):
                 formatter.write_dl([(name, line) for name, (_, line) in section.items()])
@@ -110,33 +82,43 @@ class Labferry(click.Group):
         try:
             ctx = super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
-            raise Failure(Usage(error), as_json) from error
-        ctx.meta["labferry.json"] = as_json
+            _end(_usage(error), ExitCode.USAGE, as_json)
+        ctx.meta[_AS_JSON] = as_json
         return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the sub-command; every error becomes a sentence, a hint and an exit code."""
-        as_json = bool(ctx.meta["labferry.json"])
+        as_json = bool(ctx.meta[_AS_JSON])
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            raise Failure(Usage(error), as_json) from error
+            _end(_usage(error), ExitCode.USAGE, as_json)
         except LabferryError as error:
-            raise Failure(error, as_json) from error
-        except KeyboardInterrupt as error:
-            raise Failure(Interrupted(), as_json) from error
+            _end(error, error.exit_code, as_json)
+        except KeyboardInterrupt:
+            _end(LabferryError("interrupted", "Interrupted."), ExitCode.INTERRUPTED, as_json)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except Exception as error:  # noqa: BLE001 - the top of the process: no traceback reaches an operator
+        except Exception as error:
             if os.environ.get("LABFERRY_DEBUG"):
                 raise
-            raise Failure(_unexpected(error), as_json) from error
+            _end(_unexpected(error), ExitCode.FAILURE, as_json)
 
 
 def _wants_json(args: Sequence[str]) -> bool:
     """Tell whether the answer must be JSON, before (and even if) the command line can be read."""
     options = args[: args.index("--")] if "--" in args else args
     return "--json" in options
+
+
+def _end(error: LabferryError, exit_code: ExitCode, as_json: bool) -> NoReturn:
+    fail(error, as_json)
+    raise click.exceptions.Exit(exit_code)
+
+
+def _usage(error: click.UsageError) -> LabferryError:
+    command = error.ctx.command_path if error.ctx else "labferry"
+    return LabferryError("usage", error.format_message(), f"`{command} --help` shows how it is used.")
 
 
 def _unexpected(error: Exception) -> LabferryError:

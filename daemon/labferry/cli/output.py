@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -32,6 +32,15 @@ def answer(data: Any, as_json: bool, lines: Callable[[Any], Iterable[str]]) -> N
         click.echo(envelope(data))
     else:
         say(lines(printable(data)))
+
+
+def answer_each(found: Iterable[dict[str, Any]], as_json: bool, line: Callable[[Any], str]) -> None:
+    """Print objects as they come, one line each: as JSON without an envelope, or as `line` writes them."""
+    for one in found:
+        if as_json:
+            click.echo(json.dumps(one))
+        else:
+            say([line(printable(one))])
 
 
 def say(lines: Iterable[str]) -> None:
@@ -63,7 +72,7 @@ def printable(data: Any) -> Any:
 # --- plain tables -----------------------------------------------------------------------------------------
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> list[str]:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> list[str]:
     """Return aligned lines, header first. Columns without any value are left out.
 
     Parameters
@@ -72,18 +81,18 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[
         One title per column; all empty for a table without a header.
     rows : iterable of sequence of str
         Cells, possibly coloured.
-    right : sequence of str
-        Titles of the columns that are aligned to the right.
+    right : collection of int
+        Numbers of the columns that are aligned to the right.
     """
     body = [list(row) for row in rows]
     kept = [i for i in range(len(header)) if any(row[i] for row in body)]
     lines = [[dim(header[i].upper()) for i in kept]] if any(header) else []
     lines += [[row[i] for i in kept] for row in body]
     widths = [max(len(click.unstyle(line[column])) for line in lines) for column in range(len(kept))]
-    return ["  ".join(_cells(line, widths, [header[i] in right for i in kept])).rstrip() for line in lines]
+    return ["  ".join(_cells(line, widths, [i in right for i in kept])).rstrip() for line in lines]
 
 
-def _cells(line: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> Iterable[str]:
+def _cells(line: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> Iterator[str]:
     for cell, width, is_right in zip(line, widths, right, strict=True):
         gap = " " * (width - len(click.unstyle(cell)))
         yield gap + cell if is_right else cell + gap

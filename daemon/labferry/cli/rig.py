@@ -5,14 +5,14 @@ Thin: it reads its options, lets the sandbox's rig work, and prints what it fini
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import TYPE_CHECKING
 
 import click
 
-from labferry.errors import ExitCode, LabferryError
+from labferry.cli.output import envelope
+from labferry.errors import ExitCode
 from labferry.model import path_fields, show_path
 
 if TYPE_CHECKING:
@@ -101,9 +101,6 @@ def rig(
         ).run()
     except ValueError as error:
         raise click.UsageError(str(error), ctx) from error
-    except LabferryError as error:
-        _print_error(error, as_json)
-        ctx.exit(error.exit_code)
     except KeyboardInterrupt:
         click.echo("Interrupted: sessions without a flag are unfinished.", err=True)
         ctx.exit(ExitCode.INTERRUPTED)
@@ -123,28 +120,15 @@ def _print_session(event: RigEvent, as_json: bool) -> None:
             f"{show_path(os.fsencode(event.folder))}"
         )
         return
-    _print_json(
-        {
-            **path_fields(os.fsencode(event.folder)),
-            "subject": session.subject,
-            "lab": session.lab,
-            "date": session.date.isoformat(),
-            "number": session.number,
-            "kind": session.kind,
-            "files": len(session.files),
-            "registrable": sum(file.registrable for file in session.files),
-            "bytes": session.size,
-        },
-        None,
-    )
-
-
-def _print_error(error: LabferryError, as_json: bool) -> None:
-    if as_json:
-        _print_json(None, {"code": error.code, "message": error.message, "hint": error.hint})
-    else:
-        click.echo(f"Error: {error.message}\n{error.hint}", err=True)
-
-
-def _print_json(data: object, error: object) -> None:
-    click.echo(json.dumps({"schema": 1, "ok": error is None, "data": data, "error": error}))
+    data = {
+        **path_fields(os.fsencode(event.folder)),
+        "subject": session.subject,
+        "lab": session.lab,
+        "date": session.date.isoformat(),
+        "number": session.number,
+        "kind": session.kind,
+        "files": len(session.files),
+        "registrable": sum(file.registrable for file in session.files),
+        "bytes": session.size,
+    }
+    click.echo(envelope(data))

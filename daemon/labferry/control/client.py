@@ -1,7 +1,7 @@
 """The control socket from the asking side: HTTP/1.1 and JSON over a Unix socket, standard library only.
 
-Room: control. Used by the commands; imports nothing of the daemon. `labferry status` starts with this module, so
-everything slow that only a failure needs is in `diagnosis`, imported when there is one.
+Room: control. Used by the commands; imports nothing of the daemon, and nothing slow: `labferry status` starts with
+this module.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from labferry.control.diagnosis import ControlError, diagnose
 from labferry.errors import ExitCode, LabferryError
 
 if TYPE_CHECKING:
@@ -33,14 +34,6 @@ _EXIT_CODES: Mapping[int, ExitCode] = {
 Query = str | int | bool | None
 
 
-class ControlError(LabferryError):
-    """The daemon could not be asked, or refused; knows the exit code it means."""
-
-    def __init__(self, code: str, message: str, hint: str, exit_code: ExitCode) -> None:
-        super().__init__(code, message, hint)
-        self.exit_code = exit_code
-
-
 class ControlClient:
     """Asks the daemon behind one socket; one connection per question.
 
@@ -56,7 +49,7 @@ class ControlClient:
         self.socket_path = socket_path
         self._timeout = timeout
 
-    def get(self, path: str, **query: Query) -> Any:
+    def get(self, path: str, /, **query: Query) -> Any:
         """Return the `data` of an answer. Parameters that are None or False are left out.
 
         Raises
@@ -71,7 +64,7 @@ class ControlClient:
         """Ask for a change; return the `data` of the answer. Raises what `get` raises."""
         return self._ask("POST", path, json.dumps(body).encode())
 
-    def stream(self, path: str, **query: Query) -> Iterator[dict[str, Any]]:
+    def stream(self, path: str, /, **query: Query) -> Iterator[dict[str, Any]]:
         """Yield the objects of an NDJSON answer as they come, until the daemon ends it.
 
         Raises what `get` raises; a stream that breaks off is `daemon_not_running`.
@@ -101,15 +94,10 @@ class ControlClient:
             connection.close()
         return _data(status, content)
 
-    def _send(
-        self, connection: _Connection, method: str, target: str, body: bytes | None
-    ) -> http.client.HTTPResponse:
+    def _send(self, connection: _Connection, method: str, target: str, body: bytes | None) -> http.client.HTTPResponse:
         try:
             connection.connect()
         except OSError as error:
-            # Slow to import, and needed only here.
-            from labferry.control.diagnosis import diagnose
-
             raise diagnose(self.socket_path, error) from None
         headers = {"Accept": "application/json"}
         if body is not None:

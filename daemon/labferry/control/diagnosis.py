@@ -7,7 +7,6 @@ nothing.
 from __future__ import annotations
 
 import contextlib
-import errno
 import glob
 import grp
 import os
@@ -15,11 +14,18 @@ import pwd
 import stat
 import subprocess
 
-from labferry.control.client import ControlError
-from labferry.errors import ExitCode
+from labferry.errors import ExitCode, LabferryError
 
 UNIT = "labferry"
 _SYSTEMCTL_TIMEOUT = 3.0  # seconds
+
+
+class ControlError(LabferryError):
+    """The daemon could not be asked, or refused; knows the exit code it means."""
+
+    def __init__(self, code: str, message: str, hint: str, exit_code: ExitCode) -> None:
+        super().__init__(code, message, hint)
+        self.exit_code = exit_code
 
 
 def diagnose(socket_path: str, error: OSError) -> ControlError:
@@ -52,7 +58,7 @@ def diagnose(socket_path: str, error: OSError) -> ControlError:
                 ExitCode.NOT_RUNNING,
             )
         return _not_running(f"{where} is left over from a daemon that died", left_over=True)
-    reason = os.strerror(error.errno) if error.errno in errno.errorcode else str(error)
+    reason = error.strerror or str(error)
     return ControlError(
         "daemon_not_running",
         f"{where} cannot be used as the control socket: {reason}.",
@@ -96,16 +102,24 @@ def _what_runs_instead(left_over: bool) -> tuple[str, str]:
         return "labferry is not running: it died", f"{read_log}; {start} starts it again."
     if unit == "inactive":
         return "The labferry service is stopped", f"{start} starts it; `systemctl status {UNIT}` says since when."
-    return "labferry is not running", f"{start} starts it. If it has another configuration, give its --config or --socket."
+    return (
+        "labferry is not running",
+        f"{start} starts it. If it has another configuration, give its --config or --socket.",
+    )
 
 
 def _unit() -> str:
     """Return systemd's state of our unit; empty where there is no systemd, or no such unit."""
     if not os.path.isdir("/run/systemd/system"):
         return ""
-    command = ["systemctl", "show", UNIT, "--property=LoadState,ActiveState"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_SYSTEMCTL_TIMEOUT, check=False)
+        answer = subprocess.run(
+            ["/bin/systemctl", "show", "labferry", "--property=LoadState,ActiveState"],
+            capture_output=True,
+            text=True,
+            timeout=_SYSTEMCTL_TIMEOUT,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     facts = dict(line.split("=", 1) for line in answer.stdout.splitlines() if "=" in line)
@@ -141,9 +155,7 @@ def _not_permitted(socket_path: str, where: str) -> ControlError:
         hint = f"Join its group, then log in again: `sudo usermod -aG {group} {user}`."
     else:
         hint = "Ask an administrator to add you to the group of the socket (`[control] group`, usually labferry)."
-    return ControlError(
-        "not_permitted", f"{where}: you may not talk to the daemon.", hint, ExitCode.NOT_PERMITTED
-    )
+    return ControlError("not_permitted", f"{where}: you may not talk to the daemon.", hint, ExitCode.NOT_PERMITTED)
 
 
 def _group_of(path: str) -> str:

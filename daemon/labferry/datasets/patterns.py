@@ -106,7 +106,8 @@ def _part(part: str, pattern: str) -> str:
     expression = ""
     i = 0
     while i < len(part):
-        end = part.find("]", i + 2) if part[i] == "[" else -1  # a `]` right after `[` is a member of the set
+        first = i + 2 if part.startswith("[!", i) else i + 1
+        end = part.find("]", first + 1) if part[i] == "[" else -1  # a `]` that comes first is a member of the set
         if end > i:
             expression += _set(part[i + 1 : end], pattern)
             i = end

@@ -166,17 +166,15 @@ class WatchdogHints:
             self._touched.add(folder)
             if mask & (Inotify.IN_IGNORED | Inotify.IN_MOVE_SELF):
                 self._forget(folder)
-            elif name and (mask & Inotify.IN_ISDIR or (mask & APPEARED and name in self._signals)):
+            elif mask & Inotify.IN_ISDIR or (mask & APPEARED and name in self._signals):
                 self._touched.add(os.path.join(folder, name))
         touched, self._touched = self._touched, set()
         return touched
 
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds; return whether there may be something to drain, or `wake` was called."""
-        if not self._touched:
-            ready = self._poll.poll(max(0, math.ceil(timeout * 1000)))
-            if not ready:
-                return False
+        if not self._poll.poll(max(0, math.ceil(timeout * 1000))):
+            return False
         if self._rung.poll(GATHER):
             os.eventfd_read(self._bell)
         return True

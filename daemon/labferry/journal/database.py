@@ -176,6 +176,17 @@ class Database:
                 self._open_readers.append(connection)
         return list(connection.execute(sql, parameters))
 
+    def forget_reader(self) -> None:
+        """Close this thread's reading connection, if it has one; a thread that ends calls this last."""
+        connection = getattr(self._readers, "connection", None)
+        if connection is None:
+            return
+        del self._readers.connection
+        with self._readers_lock:
+            if connection in self._open_readers:
+                self._open_readers.remove(connection)
+                connection.close()
+
     def quick_check(self) -> str | None:
         """Return what is damaged, or None."""
         problems = [row[0] for row in self.read("PRAGMA quick_check(5)")]

@@ -102,6 +102,10 @@ class Journal:
             old.unlink()
         return newest
 
+    def forget_reader(self) -> None:
+        """Close what this thread has opened for reading; a thread that ends calls this last."""
+        self._db.forget_reader()
+
     def close(self) -> None:
         """Close the file; a clean stop is recorded by `jobs.end_life` before."""
         self._db.close()

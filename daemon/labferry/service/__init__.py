@@ -2,7 +2,3 @@
 
 `lock` keeps a second daemon out, `assembly` puts the rooms together, `process` lives and dies.
 """
-
-from labferry.service.process import run
-
-__all__ = ["run"]

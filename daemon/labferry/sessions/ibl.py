@@ -28,6 +28,7 @@ _LAB = re.compile(rb"\w+")
 _DATE = re.compile(rb"(\d{4})-(\d{2})-(\d{2})")
 _DATE_DIGITS = re.compile(rb"(\d{4})\D?(\d{2})\D?(\d{2})")
 _CENTURY = re.compile(rb"19|20")
+_NUMBERS = {b"%0*d" % (width, number): number for width in (1, 2, 3) for number in range(10**width)}
 _LONG_NUMBER = re.compile(rb"0+(\d{3})")
 
 
@@ -116,10 +117,11 @@ class _Day:
     date: date
 
     def step(self, name: bytes) -> Session | NotASession:
-        if not (name.isdigit() and len(name) <= 3):  # of bytes: ASCII digits only
+        number = _NUMBERS.get(name)
+        if number is None:
             padded = _LONG_NUMBER.fullmatch(name)
             return NotASession(show_path(name), NUMBER_RULE, padded[1].decode("ascii") if padded else "")
-        return Session("ibl", self.path + b"/" + name, self.subject, self.date, int(name), self.lab)
+        return Session("ibl", self.path + b"/" + name, self.subject, self.date, number, self.lab)
 
 
 def _step_day(path: bytes, subject: str, lab: str | None, name: bytes) -> Level | NotASession:

@@ -20,9 +20,7 @@ def jobs(context: Context, state: str = "") -> list[dict[str, Any]]:
         `bad_request`: there is no such state.
     """
     if state and state not in set(JobState):
-        raise LabferryError(
-            "bad_request", f"There is no job state {state!r}.", f"States are {', '.join(JobState)}."
-        )
+        raise LabferryError("bad_request", f"There is no job state {state!r}.", f"States are {', '.join(JobState)}.")
     journal, now = context.journal, context.clock.now()
     rows = journal.jobs.in_state(JobState(state)) if state else journal.jobs.unfinished()
     listed = []

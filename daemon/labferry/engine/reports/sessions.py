@@ -87,9 +87,7 @@ def session_fields(context: Context, row: SessionRow, blocked: Mapping[int, JobR
     }
 
 
-def attention(
-    context: Context, row: SessionRow, blocked: Mapping[int, JobRow] | None = None
-) -> dict[str, str] | None:
+def attention(context: Context, row: SessionRow, blocked: Mapping[int, JobRow] | None = None) -> dict[str, str] | None:
     """Return why a session needs a person: its blocked job, else its rejected files; None when it needs none."""
     if row.blocked_job is not None:
         job = (blocked or {}).get(row.blocked_job) or context.journal.jobs.get(row.blocked_job)

@@ -191,6 +191,7 @@ TABLES = (
             _JSON,
         ),
         {"repositories": Link("lab_repository", "lab", "repository")},
+        generic=True,
     ),
     Table(
         "users",
@@ -207,6 +208,7 @@ TABLES = (
         ),
         creates=without_password,
         key="username",
+        generic=True,
     ),
     Table(
         "projects",
@@ -260,7 +262,6 @@ TABLES = (
         },
         {
             "name": Parameter("name"),
-            "hostname": Parameter("hostname"),
             "globus_endpoint_id": Parameter("globus_endpoint_id", "uuid"),
             "globus_is_personal": Parameter("globus_is_personal", "bool"),
         },
@@ -282,10 +283,9 @@ TABLES = (
         "dataset_type",
         "DatasetType",
         _dataset_type,
-        _text_columns("id", "name", "created_by", "description", "filename_pattern"),
-        _BY_NAME,
-        "name",
-        (
+        _NAMED,
+        order="name",
+        fields=(
             _NAME,
             Field("created_by", named("user", "username"), null=True),
             _DESCRIPTION,
@@ -298,10 +298,9 @@ TABLES = (
         "data_format",
         "DataFormat",
         _data_format,
-        _text_columns("id", "name", "file_extension"),
-        _BY_NAME,
-        "name",
-        (
+        _NAMED,
+        order="name",
+        fields=(
             _NAME,
             _DESCRIPTION,
             Field("file_extension", text(255), required=True),

@@ -91,6 +91,8 @@ class Listing:
         Turns a row into what the client sees.
     select : str
         The columns that `render` needs.
+    generic : bool
+        Whether `django=` filters; where it does not, it is ignored.
     """
 
     source: str
@@ -99,11 +101,12 @@ class Listing:
     parameters: Mapping[str, Parameter | Custom] = field(default_factory=dict)
     order: str = "rowid"
     select: str = "*"
+    generic: bool = True
 
     @property
     def parameter_names(self) -> list[str]:
         """All query parameters, for the schema."""
-        return [*self.parameters, "django", "limit", "offset"]
+        return [*self.parameters, *(["django"] if self.generic else []), "limit", "offset"]
 
     def answer(self, call: Call) -> Response:
         """Answer a GET: filter, count, cut the page out, render it."""
@@ -134,7 +137,7 @@ class Listing:
                     conditions.append(self.condition(parameter.path, value))
             elif parameter is not None:
                 conditions.append(parameter(call, text))
-            elif name == "django":
+            elif name == "django" and self.generic:
                 conditions += self._django(text)
         return conditions
 

@@ -57,6 +57,8 @@ class Table:
         Values that a new row gets beside the given ones.
     key : str
         The column that names a row.
+    generic : bool
+        Whether the list takes `django=`.
     """
 
     path: str
@@ -72,10 +74,13 @@ class Table:
     on_row: str = "GET PUT PATCH DELETE"
     creates: Callable[[Call], dict[str, Value]] = with_id
     key: str = "name"
+    generic: bool = False
 
     def routes(self) -> list[Route]:
         """Return the list's route and the row's."""
-        listing = Listing(self.table, self.columns, self.render, self.parameters, self.order)
+        listing = Listing(
+            self.table, self.columns, self.render, self.parameters, self.order, generic=self.generic
+        )
         lists: dict[str, Endpoint] = {"GET": listing.answer, "POST": self._create}
         rows: dict[str, Endpoint] = {
             "GET": self._read,

@@ -1,0 +1,25 @@
+"""`labferry run`: the daemon in the foreground. The only command that is the daemon instead of asking it.
+
+Room: cli. `labferry.service` is imported when the command runs.
+"""
+
+from __future__ import annotations
+
+import click
+
+from labferry.cli.options import config_option, json_option
+
+
+@click.command("run")
+@config_option
+@json_option
+@click.pass_context
+def run(ctx: click.Context, config: str | None, as_json: bool) -> None:
+    """Be the daemon, in the foreground, until SIGTERM or Ctrl-C.
+
+    With --json, what keeps it from starting is one JSON object. The log has its own setting: [log] format.
+    """
+    del as_json  # errors are printed by `labferry.cli.main`, which looks for the option itself
+    from labferry.service import run as serve
+
+    ctx.exit(serve(config))

@@ -1,0 +1,225 @@
+"""`labferry status`: the promise at a glance, made to be read at 3 a.m.
+
+Room: cli. First the answer, then what it rests on, then what to type next.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import click
+
+from labferry import __version__
+from labferry.cli import human
+from labferry.cli.options import asks_daemon
+from labferry.cli.output import answer, bad, dim, good, indented, printable, say, strong, table, warn
+from labferry.control.client import ControlClient
+from labferry.errors import ExitCode, LabferryError
+
+REDRAW_EVERY = 1.0  # seconds
+_HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+
+# Every session state in the order of a session's life, and what it means to who reads it at night.
+STATES = {
+    "settling": "still being recorded, or waiting for the completion signal",
+    "complete": "finished; on the way into Alyx",
+    "registered": "in Alyx; on the way into the archive",
+    "archived": "in Alyx and verified wherever its root sends it",
+    "adopted": "history that Alyx already knows; left as it is",
+    "backlog": "history that Alyx does not know, or knows otherwise",
+    "held": "left alone because an operator said so",
+    "vanished": "the folder is not there any more",
+    "ignored": "left out by a rule",
+}
+_STATE_COLOURS = {"archived": good, "vanished": warn, "held": warn}
+_DEPENDENCY_COLOURS = {"up": good, "down": bad, "needs_login": bad}
+_SEVERITY_COLOURS = {"error": bad, "warning": warn, "info": dim}
+
+
+@click.command("status")
+@click.option("--watch", is_flag=True, help="Draw it again every second, until Ctrl-C.")
+@asks_daemon
+def status(client: ControlClient, as_json: bool, watch: bool) -> None:
+    """Show the promise at a glance: what is done, on its way, in need of a person.
+
+    Ends with 0, with 3 when something needs a person, with 4 when the daemon is not running.
+    """
+    if watch:
+        _watch(client, as_json)
+    found = client.get("/v1/status")
+    answer(found, as_json, lambda data: lines(data, time.time()))
+    click.get_current_context().exit(exit_code(found))
+
+
+def exit_code(found: dict[str, Any]) -> ExitCode:
+    """Return 3 when a session needs a person or a condition breaks the promise, else 0."""
+    return ExitCode.ATTENTION if found["attention"] or _errors(found) else ExitCode.OK
+
+
+def _watch(client: ControlClient, as_json: bool) -> None:
+    """Draw again and again; a daemon that is restarted comes back into the picture by itself."""
+    on_terminal = sys.stdout.isatty() and not as_json
+    while True:
+        try:
+            found = client.get("/v1/status")
+        except LabferryError as error:
+            if not on_terminal:
+                raise
+            _draw([f"{bad('error:')} {printable(error.message)}", f"{warn('hint:')} {printable(error.hint)}"])
+        else:
+            if on_terminal:
+                _draw(lines(printable(found), time.time()))
+            else:
+                answer(found, as_json, lambda data: [*lines(data, time.time()), ""])
+        time.sleep(REDRAW_EVERY)
+
+
+def _draw(drawn: Iterable[str]) -> None:
+    """Replace what the terminal shows, without a flicker, and without scrolling when it is too small."""
+    height = os.get_terminal_size(sys.stdout.fileno()).lines
+    say([_HOME + f"{_CLEAR_LINE}\n".join(list(drawn)[: height - 1]) + _CLEAR_BELOW])
+
+
+# --- the picture ------------------------------------------------------------------------------------------
+
+
+def lines(found: dict[str, Any], now: float) -> Iterator[str]:
+    """Yield the picture; `now` in epoch seconds."""
+    yield promise(found)
+    yield dim(_daemon(found))
+    for title, part in (
+        ("Sessions", _sessions(found)),
+        ("Work", _work(found)),
+        ("Dependencies", _dependencies(found, now)),
+        ("Roots", _roots(found, now)),
+        ("Conditions", _health(found, now)),
+        ("Next", _next_commands(found)),
+    ):
+        body = list(part)
+        if body:
+            yield ""
+            yield strong(title)
+            yield from indented(body)
+
+
+def promise(found: dict[str, Any]) -> str:
+    """Return the first line: is every finished session registered and archived, or what is in the way."""
+    sessions, attention = found["sessions"], found["attention"]
+    blocked = found["jobs"].get("blocked", 0)
+    on_the_way = max(0, sessions.get("complete", 0) + sessions.get("registered", 0) - blocked)
+    if attention:
+        verb = "needs" if attention == 1 else "need"
+        return bad(f"{human.plural(attention, 'session')} {verb} a person, {on_the_way:,} on their way.")
+    errors = _errors(found)
+    if on_the_way:
+        verb = "is on its way" if on_the_way == 1 else "are on their way"
+        text = f"{human.plural(on_the_way, 'session')} {verb}; none needs a person"
+        return warn(f"{text}, but: {errors[0]['title']}.") if errors else good(f"{text}.")
+    done = sessions.get("archived", 0)
+    text = f"All {human.plural(done, 'finished session')} are registered and archived"
+    if done == 1:
+        text = "The one finished session is registered and archived"
+    if done == 0:
+        text = "No session is finished yet"
+    return warn(f"{text}, but: {errors[0]['title']}.") if errors else good(f"{text}.")
+
+
+def _errors(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the conditions that break the promise."""
+    return [condition for condition in found["health"] if condition["severity"] == "error"]
+
+
+def _daemon(found: dict[str, Any]) -> str:
+    name = f" on {found['server_name']}" if found.get("server_name") else ""
+    text = f"labferry {found['version']}{name}, process {found['pid']}, up {human.duration(found['uptime_s'])}"
+    if found["version"] != __version__:
+        text += f"; this command is {__version__}: restart the daemon"
+    return text
+
+
+def _sessions(found: dict[str, Any]) -> list[str]:
+    rows = []
+    for state, count in found["sessions"].items():
+        if count:
+            rows.append([f"{count:,}", _STATE_COLOURS.get(state, str)(state), dim(STATES.get(state, ""))])
+    if found["attention"]:
+        rows.append([f"{found['attention']:,}", bad("attention"), dim("of these need a person")])
+    return table(["", "", ""], rows, right=(0,)) or ["none found yet"]
+
+
+def _work(found: dict[str, Any]) -> Iterator[str]:
+    counts = [f"{count:,} {state}" for state, count in found["jobs"].items() if count]
+    if counts:
+        oldest = found.get("oldest_waiting_s")
+        yield f"jobs: {', '.join(counts)}" + (f"; the oldest since {human.duration(oldest)}" if oldest else "")
+    transfers = found["transfers"]
+    if transfers.get("active"):
+        done, total = transfers["bytes_done"], transfers["bytes_total"]
+        share = f", {100 * done // total} %" if total else ""
+        yield f"transfers: {transfers['active']} active, {human.size(done)} of {human.size(total)}{share}"
+    if found["paused"]:
+        yield warn(f"paused: {', '.join(found['paused'])}")
+
+
+def _dependencies(found: dict[str, Any], now: float) -> list[str]:
+    rows = []
+    for name, one in found["dependencies"].items():
+        state = one["state"]
+        since = f"for {human.age(one.get('since'), now)}" if one.get("since") and state != "unknown" else ""
+        detail = "" if state == "up" else one.get("detail") or ("not needed yet" if state == "unknown" else "")
+        rows.append([name, _DEPENDENCY_COLOURS.get(state, str)(state.replace("_", " ")), since, detail])
+    return table(["", "", "", ""], rows)
+
+
+def _roots(found: dict[str, Any], now: float) -> list[str]:
+    rows = [
+        [
+            root["name"],
+            root["path"],
+            root["layout"],
+            f"{root['sessions']:,}",
+            _mode(root),
+            human.ago(root.get("last_scan"), now) + f" ({root['scan_s']:.2f} s)",
+            (bad if root.get("frozen") else warn)(root.get("problem") or ""),
+        ]
+        for root in found["roots"]
+    ]
+    return table(["root", "path", "layout", "sessions", "mode", "last scan", "problem"], rows, right=(3,))
+
+
+def _mode(root: dict[str, Any]) -> str:
+    return f"events ({root['watches']:,} watches)" if root["mode"] == "events" else warn(root["mode"])
+
+
+def _health(found: dict[str, Any], now: float) -> Iterator[str]:
+    for condition in found["health"]:
+        colour = _SEVERITY_COLOURS.get(condition["severity"], str)
+        since = f" (for {human.age(condition['since'], now)})" if condition.get("since") else ""
+        yield f"{colour(condition['severity'])}: {condition['title']}{since}"
+        if condition.get("text"):
+            yield f"  {condition['text']}"
+        if condition.get("hint"):
+            yield f"  {warn('hint:')} {condition['hint']}"
+
+
+def _next_commands(found: dict[str, Any]) -> list[str]:
+    sessions, jobs = found["sessions"], found["jobs"]
+    rows = []
+    if found["attention"]:
+        rows.append(["labferry sessions --state attention", "which ones"])
+        rows.append(["labferry explain PATH", "why, and what to do"])
+    if jobs.get("blocked"):
+        rows.append(["labferry jobs --state blocked", "every reason with its remedy"])
+    if jobs.get("waiting"):
+        rows.append(["labferry jobs --state waiting", "what is being waited for"])
+    if found["paused"]:
+        rows.append(["labferry resume", "take up work again"])
+    if sessions.get("vanished"):
+        rows.append(["labferry sessions --state vanished", "whose folders are gone"])
+    if _errors(found) or any(not lane.get("alive", True) for lane in found.get("lanes", [])):
+        rows.append(["labferry logs -n 50", "what the daemon says"])
+    return table(["", ""], [[command, dim(why)] for command, why in rows])

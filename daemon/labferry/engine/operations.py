@@ -1,0 +1,118 @@
+"""What an operator may change: the journal's jobs and holds, and whether lanes take work.
+
+Thin on purpose: every change is one the journal or a lane offers already, made in one transaction and logged by the
+journal's triggers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from labferry.engine.context import Context
+from labferry.engine.reports.live import LiveState, kind
+from labferry.errors import LabferryError
+from labferry.journal.rows import JobRow, SessionRow
+from labferry.model import LIVE_STATES, JobState, Lane
+
+PAUSABLE = (Lane.SEAL, Lane.REGISTER, Lane.ARCHIVE)
+REVIVABLE = (JobState.WAITING, JobState.BLOCKED, JobState.CANCELLED)
+
+
+def retry(context: Context, rows: Iterable[SessionRow]) -> dict[str, Any]:
+    """Queue the waiting, blocked and cancelled jobs of sessions again.
+
+    A finished session with files that could not be registered is looked at again from the beginning.
+
+    Returns
+    -------
+    dict
+        `jobs`: ids of the jobs; `sessions`: how many sessions settle again.
+    """
+    revived: list[int] = []
+    settling = 0
+    with context.journal.together():
+        for row in rows:
+            jobs = [job for job in _current(context, row) if job.state in REVIVABLE]
+            revived += [job.id for job in jobs if context.journal.jobs.revive(job.id)]
+            if not jobs and row.rejected and not _live(context, row):
+                context.journal.sessions.unsettle(row.id, "an operator asked for another look")
+                settling += 1
+    context.wakeup.ring()
+    return {"jobs": revived, "sessions": settling}
+
+
+def retry_all(context: Context, code: str = "") -> dict[str, Any]:
+    """Queue every blocked job again, or only those blocked for one reason."""
+    blocked = context.journal.jobs.in_state(JobState.BLOCKED)
+    with context.journal.together():
+        revived = [job.id for job in blocked if code in {"", job.code} and context.journal.jobs.revive(job.id)]
+    context.wakeup.ring()
+    return {"jobs": revived, "sessions": 0}
+
+
+def cancel(context: Context, rows: Iterable[SessionRow], who: str) -> dict[str, Any]:
+    """End the unfinished jobs of sessions; holds until `retry` or a newer generation."""
+    reason = f"Cancelled by {who}."
+    with context.journal.together():
+        jobs = [job for row in rows for job in _live(context, row)]
+        cancelled = [job.id for job in jobs if context.journal.jobs.cancel(job.id, reason)]
+    return {"jobs": cancelled}
+
+
+def hold(context: Context, rows: Sequence[SessionRow]) -> dict[str, Any]:
+    """Leave sessions alone: what runs is finished, nothing more is begun."""
+    with context.journal.together():
+        for row in rows:
+            context.journal.sessions.hold(row.id)
+    return {"sessions": len(rows)}
+
+
+def release(context: Context, rows: Sequence[SessionRow]) -> dict[str, Any]:
+    """End the hold of sessions."""
+    with context.journal.together():
+        for row in rows:
+            context.journal.sessions.release(row.id)
+    context.wakeup.ring()
+    return {"sessions": len(rows)}
+
+
+def pause(live: LiveState, lane: str, paused: bool) -> dict[str, Any]:
+    """Let the lanes of one kind, or all that may be paused, stop or go on taking work.
+
+    Raises
+    ------
+    LabferryError
+        `bad_request`: no such kind of lane.
+    """
+    kinds = [str(one) for one in PAUSABLE if lane in {"", one}]
+    if not kinds:
+        raise LabferryError("bad_request", f"There is no lane {lane!r} to pause.", f"Lanes are {', '.join(PAUSABLE)}.")
+    for one in live.lanes:
+        if kind(one.name) in kinds:
+            one.pause(paused)
+    return {"paused": live.paused()}
+
+
+def rescan(context: Context, live: LiveState, root: str) -> dict[str, Any]:
+    """Scan one root, or all, as soon as possible.
+
+    Raises
+    ------
+    LabferryError
+        `bad_request`: no such root.
+    """
+    names = [one.name for one in context.config.roots if root in {"", one.name}]
+    if root and not names:
+        known = ", ".join(one.name for one in context.config.roots)
+        raise LabferryError("bad_request", f"There is no root {root!r}.", f"Roots are {known}.")
+    live.detect.rescan(root or None)
+    return {"roots": names}
+
+
+def _current(context: Context, row: SessionRow) -> list[JobRow]:
+    return [job for job in context.journal.jobs.of_session(row.id) if job.generation == row.generation]
+
+
+def _live(context: Context, row: SessionRow) -> list[JobRow]:
+    return [job for job in context.journal.jobs.of_session(row.id) if job.state in LIVE_STATES]

@@ -1,0 +1,90 @@
+"""Why is this file, or folder, of a session where it is?"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+from labferry.engine.context import Context
+from labferry.engine.reports.places import session_folder
+from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
+from labferry.errors import CODES
+from labferry.journal.rows import FileRow, SessionRow
+from labferry.model import FileFate, show_path
+
+
+def explain_inside(context: Context, row: SessionRow, below: bytes, *, is_folder: bool) -> Explanation:
+    """Explain what lies in a session's folder.
+
+    Parameters
+    ----------
+    row : SessionRow
+    below : bytes
+        Relative to the session's folder.
+    is_folder : bool
+        Whether it is a folder on disk.
+    """
+    session = {"id": row.id, "state": row.state.value, "eid": row.eid}
+    of = f"of session {show_path(session_folder(context, row))} ({row.state})"
+    file = context.journal.files.at(row.id, below)
+    if file is not None:
+        rejected = file.fate is FileFate.REJECTED
+        return Explanation(
+            Verdict.INSIDE_SESSION,
+            f"A file {of}: {_fate(file)}.",
+            file.code,
+            evidence=tuple(_of_file(context, file)),
+            attention=rejected,
+            more={"session": session, "file": _file_fields(file)},
+        )
+    if is_folder:
+        inside = [one for one in context.journal.files.of_session(row.id) if one.path.startswith(below + b"/")]
+        fates = Counter(one.fate for one in inside)
+        counted = ", ".join(f"{fates[fate]} {fate}" for fate in FileFate if fates[fate]) or "none listed yet"
+        return Explanation(
+            Verdict.INSIDE_SESSION,
+            f"A folder {of}; its files: {counted}.",
+            hint="`labferry match` lists the decision about every file.",
+            attention=fates[FileFate.REJECTED] > 0,
+            more={"session": session},
+        )
+    listed = "since it was sealed" if row.sealed_generation else "yet: that is done when the session is complete"
+    return Explanation(
+        Verdict.INSIDE_SESSION,
+        f"A file {of}, not listed {listed}.",
+        "not_listed",
+        "`labferry match` says what will be decided about it; `labferry explain` of the session what it waits for.",
+        more={"session": session},
+    )
+
+
+def _fate(file: FileRow) -> str:
+    if file.fate is not FileFate.DATASET:
+        return f"{file.fate}, {file.reason or CODES[file.code].title}"
+    if file.registered_hash is None:
+        return "a dataset, not registered yet"
+    return "a registered dataset" if file.registered_hash == file.md5 else "a dataset whose content has changed"
+
+
+def _of_file(context: Context, file: FileRow) -> Iterator[Fact]:
+    yield Fact(f"{file.size} bytes, last modified", file.mtime_ns / 1e9)
+    yield Fact(f"MD5 {file.md5}" if file.md5 else "no checksum yet")
+    if file.registered_at is not None:
+        yield Fact(f"registered as dataset {file.dataset_id} with MD5 {file.registered_hash}", file.registered_at)
+    for copy in context.journal.transfers.copies(file.id):
+        version = "" if copy.md5 == file.md5 else ", an earlier version"
+        where = show_path(os.path.join(copy.base, copy.destination))
+        yield Fact(f"verified in archive {copy.target} as {where}{version}", copy.verified_at)
+
+
+def _file_fields(file: FileRow) -> dict[str, object]:
+    return {
+        "fate": file.fate.value,
+        "code": file.code,
+        "reason": file.reason,
+        "size": file.size,
+        "md5": file.md5,
+        "dataset_id": file.dataset_id,
+        "registered": file.registered_hash is not None and file.registered_hash == file.md5,
+    }

@@ -1,0 +1,216 @@
+"""Why is this session where it is? From the journal and the live state alone; the disk is not touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from labferry.engine.context import ALYX, Context
+from labferry.engine.dependencies import Dependency, Health
+from labferry.engine.detecting import RootFacts
+from labferry.engine.reports.live import LiveState
+from labferry.engine.reports.sessions import attention
+from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
+from labferry.journal.rows import JobRow, SessionRow
+from labferry.model import LIVE_STATES, JobKind, JobState, Lane, SessionState, Stage, show_path
+
+WATCHED_CODES = frozenset({"files_in_flight", "answer_lost"})  # waits that are part of registering
+BLOCKED_VERDICTS = {
+    "same_session_elsewhere": Verdict.SAME_SESSION_ELSEWHERE,
+    "changed_after_archive": Verdict.CHANGED_AFTER_ARCHIVE,
+    "unreadable": Verdict.UNREADABLE,
+}
+WAITING_VERDICTS = {
+    "waiting_signal": Verdict.WAITING_SIGNAL,
+    "signal_before_data": Verdict.SIGNAL_BEFORE_DATA,
+    "unreadable": Verdict.UNREADABLE,
+    "never_settles": Verdict.NEVER_SETTLES,
+}
+RUNNING_VERDICTS = {
+    Stage.RESOLVE: Verdict.REGISTERING,
+    Stage.SEAL: Verdict.SEALING,
+    Stage.REGISTER: Verdict.REGISTERING,
+    Stage.ARCHIVE: Verdict.ARCHIVING,
+}
+LANE_OF_STAGE = {
+    Stage.RESOLVE: Lane.REGISTER,
+    Stage.SEAL: Lane.SEAL,
+    Stage.REGISTER: Lane.REGISTER,
+    Stage.ARCHIVE: Lane.ARCHIVE,
+}
+MOST_TELLING = (JobState.BLOCKED, JobState.RUNNING, JobState.QUEUED, JobState.WAITING, JobState.CANCELLED)
+
+
+def explain_session(context: Context, live: LiveState, row: SessionRow, *, is_there: bool = True) -> Explanation:
+    """Explain one session.
+
+    Parameters
+    ----------
+    row : SessionRow
+    is_there : bool
+        Whether its folder is on disk now.
+    """
+    jobs = [job for job in context.journal.jobs.of_session(row.id) if _matters(job, row)]
+    jobs.sort(key=lambda job: MOST_TELLING.index(job.state) if job.state in MOST_TELLING else len(MOST_TELLING))
+    found = _judge(context, live, row, jobs, is_there)
+    needs = attention(context, row)
+    if needs is not None and not found.code:
+        found = replace(found, code=needs["code"], hint=needs["hint"], message=f"{found.message} {needs['message']}")
+    evidence = (*found.evidence, *_evidence(context, live, row, jobs))
+    return replace(found, evidence=evidence, attention=needs is not None)
+
+
+def _matters(job: JobRow, row: SessionRow) -> bool:
+    return job.state in LIVE_STATES or (job.generation == row.generation and job.state is not JobState.SUPERSEDED)
+
+
+def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[JobRow], is_there: bool) -> Explanation:
+    """Return the verdict: what is finished, else what stands in the way, from the outside to the inside."""
+    first = jobs[0] if jobs else None
+    root = live.root(row.root)
+    if row.complete_at is not None and jobs and all(job.state is JobState.DONE for job in jobs):
+        return _finished(row, jobs)
+    if root is not None and root.frozen:
+        return frozen(root)
+    if row.vanished_at is not None or not is_there:
+        return Explanation(
+            Verdict.VANISHED,
+            "The folder is not there any more, and not all of it had reached its destination.",
+            hint="Put the folder back where it was and it is taken up again. If it was removed on purpose, leave it.",
+        )
+    if row.state is SessionState.HELD:
+        return Explanation(Verdict.HELD, "An operator holds it.", hint="`labferry release SESSION` lets it go on.")
+    if first is not None and first.state is JobState.BLOCKED:
+        verdict = BLOCKED_VERDICTS.get(first.code, Verdict.BLOCKED)
+        return Explanation(verdict, first.reason, first.code, first.hint)
+    if row.complete_at is None:
+        return _settling(context, row)
+    if first is None:
+        return Explanation(
+            Verdict.IGNORED_RULE,
+            f"It is complete, and root {row.root} asks neither for registration nor for an archive.",
+            hint="Set `register` or `archive` of the root if it should go anywhere.",
+        )
+    if first.state is JobState.CANCELLED:
+        return Explanation(Verdict.HELD, first.reason, "cancelled", "`labferry retry SESSION` takes it up again.")
+    return _working(context, live, first)
+
+
+def frozen(root: RootFacts) -> Explanation:
+    """Explain what lies below a root that is not as it was."""
+    return Explanation(
+        Verdict.ROOT_FROZEN,
+        f"Root {root.name} is not as it was: {root.problem}",
+        hint="Mount the root's disk or correct its path; work resumes by itself.",
+    )
+
+
+def _finished(row: SessionRow, jobs: Sequence[JobRow]) -> Explanation:
+    targets = ", ".join(job.target for job in jobs if job.kind is JobKind.ARCHIVE)
+    registered = f"Registered in Alyx as {row.eid}" if row.registered_at is not None else ""
+    verified = f"verified in archive {targets}" if targets else ""
+    message = " and ".join(part for part in (registered, verified) if part)
+    verdict = Verdict.OK_ARCHIVED if targets else Verdict.OK_REGISTERED
+    return Explanation(verdict, f"{message[0].upper()}{message[1:]}.")
+
+
+def _settling(context: Context, row: SessionRow) -> Explanation:
+    """Return what detection waits for."""
+    settings = context.config
+    code = row.wait_code or ""
+    verdict = WAITING_VERDICTS.get(code, Verdict.SETTLING)
+    waited = context.clock.now() - (row.first_seen_at if row.wait_since is None else row.wait_since)
+    if verdict is Verdict.SETTLING and waited > settings.detection.stale_after:
+        verdict, code = Verdict.NEVER_SETTLES, "never_settles"
+    root = context.root_of(row)
+    quiet = settings.quiet(root) if row.signal else settings.quiet_without_signal(root)
+    since = Fact(f"waits: {row.wait_why}", row.wait_since) if row.wait_why else Fact("not looked into yet")
+    upcoming = None
+    if verdict is Verdict.SETTLING:
+        soonest = None if row.signature_at is None else max(context.clock.now(), row.signature_at + quiet)
+        upcoming = Fact(f"complete, if nothing changes for {quiet:g} s", soonest)
+    elif verdict is Verdict.WAITING_SIGNAL:
+        upcoming = Fact("the completion signal appears")
+    why = row.wait_why or "it was found and is looked into next"
+    return Explanation(verdict, f"Not complete yet: {why}.", code, evidence=(since,), next=upcoming)
+
+
+def _working(context: Context, live: LiveState, job: JobRow) -> Explanation:
+    """Return how far an unfinished job that is not blocked has come."""
+    verb = "Archiving to " + job.target if job.kind is JobKind.ARCHIVE else "Registering"
+    if job.state is JobState.RUNNING:
+        return Explanation(RUNNING_VERDICTS[job.stage], f"{verb}: stage {job.stage} is running.")
+    due = Fact("the next attempt", job.not_before) if job.not_before > context.clock.now() else None
+    if context.journal.problem:
+        return Explanation(Verdict.WAITING_DEPENDENCY, context.journal.problem, "journal_full", next=due)
+    if LANE_OF_STAGE[job.stage] in live.paused():
+        return Explanation(
+            Verdict.QUEUED,
+            f"{verb} waits: an operator paused lane {LANE_OF_STAGE[job.stage]}.",
+            "paused",
+            "`labferry resume` lets it go on.",
+        )
+    down = _down(context, job)
+    if down is not None:
+        again = context.clock.now() + max(0.0, down.closed_until - context.clock.monotonic())
+        return Explanation(
+            Verdict.WAITING_DEPENDENCY,
+            f"{verb} waits for {down.name}: {down.detail}",
+            down.code,
+            evidence=(Fact(f"{down.name}: {down.state}", down.since),),
+            next=Fact(f"{down.name} is asked again", again),
+        )
+    if job.state is JobState.WAITING:
+        verdict = Verdict.REGISTERING if job.code in WATCHED_CODES else Verdict.WAITING_DEPENDENCY
+        return Explanation(verdict, f"{verb} waits: {job.reason}.", job.code, job.hint, next=due)
+    if job.failures:
+        return Explanation(Verdict.QUEUED, f"{verb} failed and is tried again: {job.reason}", job.code, next=due)
+    return Explanation(Verdict.QUEUED, f"{verb} waits for its turn at stage {job.stage}.", next=due)
+
+
+def _down(context: Context, job: JobRow) -> Dependency | None:
+    """Return the dependency without which the job cannot go on, if it is down."""
+    names = {f"archive:{job.target}"} if job.stage is Stage.ARCHIVE else {ALYX}
+    if job.stage is Stage.SEAL:
+        names = set()
+    if job.code.startswith(ALYX):
+        names = {ALYX}
+    for one in context.dependencies.snapshot():
+        if one.name in names and one.state in {Health.DOWN, Health.NEEDS_LOGIN}:
+            return one
+    return None
+
+
+def _evidence(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[JobRow]) -> Iterator[Fact]:
+    """Yield what is known of the session, in the order in which sessions live."""
+    yield Fact("found by a scan", row.first_seen_at)
+    if row.signal is not None:
+        yield Fact(f"completion signal {row.signal} seen", row.signal_seen_at)
+    if row.complete_at is not None:
+        yield Fact(f"complete (generation {row.generation})", row.complete_at)
+    if row.registered_at is not None:
+        yield Fact(f"registered in Alyx as {row.eid}", row.registered_at)
+    if row.archived_at is not None:
+        yield Fact("verified in every archive of its root", row.archived_at)
+    if row.held_at is not None:
+        yield Fact("held by an operator", row.held_at)
+    if row.vanished_at is not None:
+        yield Fact("not found by two scans in a row", row.vanished_at)
+    for job in jobs:
+        if job.state is not JobState.DONE:
+            yield from _of_job(context, job)
+    folder = show_path(row.path)
+    for lane in live.lanes:
+        if folder in lane.last_beat.doing:
+            yield Fact(f"lane {lane.name}: {lane.last_beat.doing}")
+
+
+def _of_job(context: Context, job: JobRow) -> Iterator[Fact]:
+    target = f" to {job.target}" if job.target else ""
+    why = f": {job.reason}" if job.reason else ""
+    attempts = f"{job.attempts} attempt{'' if job.attempts == 1 else 's'}"
+    yield Fact(f"{job.kind} job {job.id}{target} is {job.state} at stage {job.stage}, {attempts}{why}", job.updated_at)
+    failed = [attempt for attempt in context.journal.jobs.attempts(job.id) if attempt["outcome"] == "retry"]
+    if failed and job.failures:
+        error = failed[-1]["detail"].strip().splitlines()
+        yield Fact(f"last error: {error[-1] if error else failed[-1]['code']}", failed[-1]["ended_at"])

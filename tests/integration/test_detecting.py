@@ -1,0 +1,271 @@
+"""The detect lane with a real file system and a clock turned by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from support.clock import FakeClock
+
+from labferry.config import Config
+from labferry.engine.detecting import DetectLane
+from labferry.engine.wakeup import Wakeup
+from labferry.journal import Journal
+from labferry.journal.rows import SessionRow
+from labferry.model import JobKind, JobState, SessionState
+
+QUIET = 60.0
+SCAN = 30.0
+
+
+class Watch:
+    """A root, its journal and the lane over both."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "Subjects"
+        self.state = directory / "state"
+        for place in (self.root, self.state):
+            place.mkdir()
+        self.clock = FakeClock()
+        self.open()
+
+    def open(self) -> None:
+        """Begin a life of the daemon."""
+        config = Config.model_validate(
+            {
+                "server_name": "test",
+                "state_dir": str(self.state),
+                "alyx": {"url": "http://127.0.0.1:9", "username": "u"},
+                "roots": [{"name": "s0", "path": str(self.root), "repository": "r", "archive": ["nas"]}],
+                "archive": {"nas": {"kind": "directory", "path": "/nas"}},
+            }
+        )
+        self.journal = Journal(self.state, self.clock)
+        self.journal.jobs.begin_life()
+        self.lane = DetectLane(config, self.journal, Wakeup(), self.clock)
+        self.lane.first_scan()
+
+    def restart(self) -> None:
+        """Kill this life and begin the next one."""
+        self.lane.tidy()
+        self.journal.close()
+        self.open()
+
+    def turn(self, seconds: float = 0.0) -> None:
+        """Let time pass, then let the lane do what is due, without waiting for more."""
+        self.clock.pass_by(seconds)
+        self.lane.wake()
+        self.lane.turn()
+
+    def turns(self, seconds: float, step: float = 5.0) -> None:
+        """Let time pass in steps."""
+        for _ in range(int(seconds / step)):
+            self.turn(step)
+
+    def make(self, path: str = "KS005/2024-03-01/001", *, flag: bool = True) -> Path:
+        """Write a session."""
+        folder = self.root / path
+        (folder / "alf").mkdir(parents=True)
+        (folder / "alf" / "a.b.npy").write_bytes(b"data")
+        if flag:
+            (folder / "raw_session.flag").touch()
+        return folder
+
+    def session(self, path: str = "KS005/2024-03-01/001") -> SessionRow:
+        """Return the journal's row."""
+        row = self.journal.sessions.at("s0", path.encode())
+        assert row is not None
+        return row
+
+    def jobs(self, path: str = "KS005/2024-03-01/001") -> list[tuple[JobKind, JobState, int]]:
+        """Return kind, state and generation of a session's jobs."""
+        return [(j.kind, j.state, j.generation) for j in self.journal.jobs.of_session(self.session(path).id)]
+
+    @property
+    def problem(self) -> str:
+        """What the lane says about the root."""
+        return self.lane.facts()[0].problem
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Watch:
+    return Watch(tmp_path)
+
+
+QUEUED_ONCE = [(JobKind.REGISTER, JobState.QUEUED, 1)]
+
+
+def test_ruling_07_a_finished_session_becomes_work_after_the_quiet_period(watch: Watch) -> None:
+    watch.make()
+    watch.turns(QUIET - 10)
+    assert watch.session().state is SessionState.SETTLING
+    watch.turns(30)
+    assert watch.session().state is SessionState.COMPLETE
+    assert watch.jobs() == QUEUED_ONCE
+    watch.turns(600)
+    assert watch.jobs() == QUEUED_ONCE, "work is made once"
+
+
+def test_done_01_a_file_that_grows_is_never_complete_before_its_last_write_and_quiet(watch: Watch) -> None:
+    folder = watch.make()
+    for _ in range(30):
+        with (folder / "alf" / "a.b.npy").open("ab") as file:
+            file.write(b"more")
+        watch.turns(20)
+        assert watch.session().state is SessionState.SETTLING
+    watch.turns(QUIET + 40)
+    assert watch.session().state is SessionState.COMPLETE
+
+
+def test_ruling_04_a_flag_that_was_seen_counts_after_other_software_deleted_it(watch: Watch) -> None:
+    folder = watch.make()
+    watch.turns(SCAN + 5)
+    (folder / "raw_session.flag").unlink()
+    watch.turns(QUIET + 40)
+    assert watch.session().state is SessionState.COMPLETE
+
+
+def test_without_a_flag_a_session_waits_and_says_for_what(watch: Watch) -> None:
+    watch.make(flag=False)
+    watch.turns(3600, step=30)
+    row = watch.session()
+    assert (row.state, row.wait_code) == (SessionState.SETTLING, "waiting_signal")
+    assert "raw_session.flag" in (row.wait_why or "")
+
+
+def test_done_08_a_restart_starts_the_quiet_period_anew_and_decides_the_same(watch: Watch) -> None:
+    folder = watch.make()
+    watch.turns(QUIET - 10)
+    (folder / "raw_session.flag").unlink()  # latched before
+    watch.restart()
+    watch.turns(QUIET - 10)
+    assert watch.session().state is SessionState.SETTLING
+    watch.turns(20)
+    assert watch.jobs() == QUEUED_ONCE
+
+
+def test_done_07_a_wall_clock_that_jumps_changes_nothing(watch: Watch) -> None:
+    folder = watch.make()
+    os.utime(folder / "alf" / "a.b.npy", (4e9, 4e9))
+    watch.turns(20)
+    watch.clock.wall -= 3600
+    watch.turns(QUIET - 40)
+    assert watch.session().state is SessionState.SETTLING
+    watch.clock.wall += 86_400
+    watch.turns(40)
+    assert watch.session().state is SessionState.COMPLETE
+
+
+def test_what_was_sent_back_settles_again_into_the_next_generation(watch: Watch) -> None:
+    watch.make()
+    watch.turns(SCAN + QUIET + 10)
+    watch.journal.sessions.unsettle(watch.session().id, "grew")
+    assert watch.session().state is SessionState.SETTLING
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.jobs() == [(JobKind.REGISTER, JobState.SUPERSEDED, 1), (JobKind.REGISTER, JobState.QUEUED, 2)]
+
+
+def test_done_03_a_temporary_name_keeps_a_session_settling(watch: Watch) -> None:
+    folder = watch.make()
+    part = folder / "alf" / ".x.y.npy.AbC123"
+    part.write_bytes(b"half")
+    watch.turns(SCAN + 3 * QUIET)
+    assert watch.session().state is SessionState.SETTLING
+    part.rename(folder / "alf" / "x.y.npy")
+    watch.turns(2 * QUIET)
+    assert watch.jobs() == QUEUED_ONCE
+
+
+def test_done_03_a_directory_moved_in_is_one_session(watch: Watch, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    watch.make().rename(elsewhere)
+    watch.turns(SCAN)
+    (watch.root / "KS005" / "2024-03-01").mkdir(parents=True, exist_ok=True)
+    elsewhere.rename(watch.root / "KS005" / "2024-03-01" / "001")
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.jobs() == QUEUED_ONCE
+
+
+def test_a_session_that_two_scans_do_not_find_has_vanished_and_may_return(watch: Watch) -> None:
+    keep, gone = watch.make("KS005/2024-03-01/001"), watch.make("KS005/2024-03-01/002")
+    watch.turns(SCAN)
+    moved = gone.rename(watch.root.parent / "away")
+    watch.turns(SCAN)
+    assert watch.session("KS005/2024-03-01/002").state is SessionState.SETTLING, "one miss is a hiccup"
+    watch.turns(SCAN + 5)
+    assert watch.session("KS005/2024-03-01/002").state is SessionState.VANISHED
+    assert keep.exists()
+    assert watch.session("KS005/2024-03-01/001").state is not SessionState.VANISHED
+    moved.rename(gone)
+    watch.turns(SCAN + 5)
+    assert watch.session("KS005/2024-03-01/002").state is SessionState.SETTLING
+
+
+def test_a_root_that_is_gone_is_frozen_not_emptied(watch: Watch) -> None:
+    watch.make()
+    watch.turns(SCAN)
+    watch.root.rename(watch.root.parent / "unmounted")
+    watch.turns(5 * SCAN)
+    assert watch.session().state is SessionState.SETTLING
+    assert str(watch.root) in watch.problem
+    (watch.root.parent / "unmounted").rename(watch.root)
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.problem == ""
+    assert watch.session().state is SessionState.COMPLETE
+
+
+def test_an_empty_mount_point_in_place_of_the_root_freezes_it(watch: Watch) -> None:
+    watch.make()
+    watch.turns(SCAN)
+    shutil.rmtree(watch.root)
+    watch.root.mkdir()
+    watch.turns(5 * SCAN)
+    assert "mounted" in watch.problem
+    assert watch.session().state is SessionState.SETTLING
+
+
+def test_most_sessions_disappearing_at_once_freezes_the_root(watch: Watch) -> None:
+    for number in range(1, 21):
+        watch.make(f"KS005/2024-03-01/{number:03d}")
+    watch.turns(SCAN)
+    for number in range(1, 11):
+        shutil.rmtree(watch.root / f"KS005/2024-03-01/{number:03d}")
+    watch.turns(5 * SCAN)
+    assert watch.problem.startswith("10 of 20 sessions disappeared at once")
+    assert not any(row.state is SessionState.VANISHED for row in watch.journal.sessions.all())
+
+
+def test_excluded_subjects_are_not_sessions(watch: Watch) -> None:
+    watch.make("test_subject/2024-03-01/001")
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.journal.sessions.all() == []
+
+
+def test_folders_that_almost_match_are_kept_with_the_rule_they_break(watch: Watch) -> None:
+    for name in ("KS005/2023-02-29/001", "KS005/2019-04-02/001a"):
+        (watch.root / name).mkdir(parents=True)
+    watch.turns(SCAN)
+    misses = {(miss.part, miss.rule) for miss in watch.lane.facts()[0].near_misses}
+    assert {part for part, _ in misses} == {"2023-02-29", "001a"}
+    assert all(rule for _, rule in misses)
+
+
+def test_ruling_03_a_second_root_with_the_same_session_is_blocked(watch: Watch) -> None:
+    watch.make("KS005/2024-03-01/001")
+    watch.make("KS005/2024-03-01/1")
+    watch.turns(SCAN + QUIET + 40)
+    states = sorted(
+        job.code for row in watch.journal.sessions.all() for job in watch.journal.jobs.of_session(row.id)
+    )
+    assert states == ["", "same_session_elsewhere"]
+
+
+def test_a_hint_is_quicker_than_the_scan(watch: Watch) -> None:
+    watch.make("KS005/2024-03-01/001", flag=False)
+    watch.turns(SCAN + 5)
+    (watch.root / "KS005/2024-03-01/001/raw_session.flag").touch()
+    watch.turn(0.1)
+    watch.turn(1.0)
+    assert watch.session().signal_seen_at is not None

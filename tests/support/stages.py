@@ -1,0 +1,138 @@
+"""Stages of jobs without threads: the sandbox in this process, a journal, a clock, and one job at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from support.clock import FakeClock
+
+from labferry.config import load
+from labferry.engine.archive import ArchiveStage
+from labferry.engine.context import Context
+from labferry.engine.outcomes import outcome_of
+from labferry.engine.policy import Limits, decide
+from labferry.engine.register import Register
+from labferry.engine.resolve import Resolve
+from labferry.engine.seal import Seal
+from labferry.engine.wakeup import Wakeup
+from labferry.engine.worker import StageRun
+from labferry.journal import Journal
+from labferry.journal.jobs import Move
+from labferry.journal.rows import JobRow, SessionRow
+from labferry.model import JobState, Stage
+from labferry.sandbox.run import Sandbox
+from labferry.service.assembly import assemble
+
+LIMITS = Limits(max_attempts=10, backoff_max=900.0)
+FILES: Mapping[str, bytes] = {
+    "alf/_ibl_wheel.position.npy": b"positions",
+    "alf/_ibl_trials.intervals.npy": b"intervals",
+    "raw_behavior_data/_iblrig_taskSettings.raw.json": b"{}",
+    "notes.txt": b"not a dataset",
+    "raw_session.flag": b"",
+}
+
+
+class StageBench:
+    """One daemon's worth of stages over one sandbox."""
+
+    def __init__(self, directory: Path, *, subjects: tuple[tuple[str, str], ...] = (), **environ: str) -> None:
+        self.sandbox = Sandbox(directory, subjects=subjects)
+        self.sandbox.start()
+        self.environ = environ
+        self.clock = FakeClock()
+        self.open()
+
+    def open(self) -> None:
+        """Begin a life of the daemon."""
+        config = load(str(self.sandbox.config), {"HOME": "/nonexistent", **self.environ})
+        state = Path(config.state_dir)
+        state.mkdir(exist_ok=True)
+        self.journal = Journal(state, self.clock)
+        self.journal.jobs.begin_life()
+        assembly = assemble(config, self.journal, Wakeup(), self.clock)
+        self.context: Context = assembly.context
+        self.runs: dict[Stage, StageRun] = {
+            Stage.RESOLVE: Resolve(self.context),
+            Stage.SEAL: Seal(self.context),
+            Stage.REGISTER: Register(self.context),
+            Stage.ARCHIVE: ArchiveStage(self.context, self.context.archives["server"]),
+        }
+        self._detect = assembly.detect
+        for root in config.roots:
+            self.journal.sessions.meet_root(root.name, os.fsencode(root.path), root.layout)
+
+    def close(self) -> None:
+        """End everything."""
+        self._detect.tidy()
+        self.context.alyx.close()
+        self.journal.close()
+        self.sandbox.stop()
+
+    # --- sessions and jobs --------------------------------------------------------------------------------
+
+    def write(
+        self, path: str = "KS005/2026-03-02/001", files: Mapping[str, bytes] = FILES
+    ) -> tuple[Path, SessionRow]:
+        """Write a session's folder and make it complete."""
+        folder = self.sandbox.places.watch_root / path
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        subject, date, number = path.split("/")
+        row = self.journal.sessions.at("rig", path.encode()) or self.journal.sessions.found(
+            "rig", path.encode(), layout="ibl", subject=subject, date=date, number=int(number), lab=None
+        )
+        self.journal.sessions.complete(row.id, b"signature", register=True, targets=["server"])
+        return folder, row
+
+    def job(self, session: SessionRow) -> JobRow:
+        """Return the newest job of a session."""
+        return self.journal.jobs.of_session(session.id)[-1]
+
+    def step(self, stage: Stage) -> Move:
+        """Claim the next job of a stage and run it once; return what became of it."""
+        job = self.journal.jobs.claim(stage, "server" if stage is Stage.ARCHIVE else "")
+        assert job is not None, f"no job is due for {stage}"
+        run = self.runs[stage]
+        try:
+            outcome = run(job, lambda _what, _seconds: None)
+        except Exception as error:
+            outcome = outcome_of(error)
+        move = decide(job, outcome, self.clock.now(), 0.0, LIMITS)
+        run.finish(job, move)
+        return move
+
+    def run_until(self, last: Stage) -> Move:
+        """Run the stages up to and including `last`; stop early where one does not go on."""
+        move = None
+        for stage in self.runs:
+            move = self.step(stage)
+            if stage is last or move.state in {JobState.WAITING, JobState.BLOCKED}:
+                break
+        assert move is not None
+        return move
+
+    # --- Alyx ---------------------------------------------------------------------------------------------
+
+    def alyx(self, method: str, path: str, body: object = None) -> Any:
+        """Ask the sandbox's Alyx as somebody else would."""
+        client = self.context.alyx
+        if method == "GET":
+            return client.get(path)
+        return client.post(path, body) if method == "POST" else client.patch(path, body)  # type: ignore[arg-type]
+
+    def requests(self, method: str, path: str) -> list[dict[str, Any]]:
+        """Return the requests so far whose path begins so."""
+        lines = self.sandbox.places.requests.read_text().splitlines()
+        return [r for r in map(json.loads, lines) if r["method"] == method and r["path"].startswith(path)]
+
+    def datasets(self, session: SessionRow) -> list[dict[str, Any]]:
+        """Return Alyx' datasets of a session."""
+        row = self.journal.sessions.get(session.id)
+        assert row is not None
+        return list(self.context.alyx.list_all("/datasets", {"session": row.eid or ""}))  # type: ignore[arg-type]
