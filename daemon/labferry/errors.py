@@ -97,6 +97,10 @@ class UnknownOutcomeError(LabferryError):
         super().__init__("answer_lost", message)
 
 
+class UnexplainedError(LabferryError):
+    """A dependency failed on one request in a way it does not explain; becomes `Retry`."""
+
+
 class ChangedError(LabferryError):
     """A file changed while it was being read, or since it was sealed; the session settles again."""
 
@@ -133,7 +137,7 @@ CODES: dict[str, Code] = {
     "same_session_elsewhere": Code(
         "blocked",
         "another folder claims the same subject, date and number",
-        "Decide which folder is the real session and move the other one out of the root, then `labferry retry SESSION`.",
+        "Decide which folder is the real one and move the other out of the root, then `labferry retry SESSION`.",
     ),
     "lab_without_repository": Code(
         "blocked",
@@ -173,7 +177,8 @@ CODES: dict[str, Code] = {
     "no_datasets": Code(
         "blocked",
         "not one file of this session can be registered",
-        "`labferry match SESSION` lists every file with the reason; add patterns or dataset types, then `labferry retry SESSION`.",
+        "`labferry match SESSION` lists every file with the reason; add patterns or dataset types, then"
+        " `labferry retry SESSION`.",
     ),
     "dataset_type": Code(
         "blocked",
@@ -199,6 +204,15 @@ CODES: dict[str, Code] = {
         "blocked",
         "Alyx refused the request",
         "Read the message: it is Alyx' own. Correct it there or here, then `labferry retry SESSION`.",
+    ),
+    "unknown_lab": Code(
+        "blocked", "Alyx does not know the lab", "Correct `lab` of the root, or create the lab in Alyx."
+    ),
+    "unknown_user": Code("blocked", "Alyx does not know our user", "Correct `[alyx] username`, or create the user."),
+    "session_gone": Code(
+        "blocked",
+        "Alyx does not find the session any more",
+        "If somebody deleted it by mistake: `labferry retry SESSION`.",
     ),
     "answer_mismatch": Code(
         "blocked",
@@ -228,6 +242,14 @@ CODES: dict[str, Code] = {
     # waiting: what must happen in the world
     "alyx_down": Code(
         "waiting", "Alyx does not answer", "Nothing to do here: work resumes by itself when Alyx is back."
+    ),
+    "alyx_error": Code(
+        "waiting",
+        "Alyx fails on a request and does not say why",
+        "Look at Alyx' own log; it is tried again for a while.",
+    ),
+    "not_alyx": Code(
+        "waiting", "what answers does not speak like Alyx", "Correct `[alyx] url`; work resumes by itself."
     ),
     "alyx_throttled": Code("waiting", "Alyx asked us to slow down", "Nothing to do: work resumes by itself."),
     "alyx_login": Code(
@@ -290,9 +312,9 @@ CODES: dict[str, Code] = {
     "unsafe_name": Code(
         "file",
         "Alyx would change this name silently",
-        "Use only letters, digits, `_`, `.`, `-` and `#` in file and folder names.",
+        "Use only letters, digits, `_`, `.` and `-` in the names of folders and files.",
     ),
-    "name_too_long": Code("file", "the name is longer than 255 characters", "Shorten the name."),
+    "name_too_long": Code("file", "the name, or its folder's, is too long for Alyx", "Shorten it."),
     "no_pattern": Code(
         "file",
         "no registration pattern asks for it",
@@ -318,6 +340,12 @@ CODES: dict[str, Code] = {
         "detect",
         "files still change",
         "Nothing to do: it is taken when nothing has changed for the quiet period.",
+    ),
+    "temporary_files": Code(
+        "detect", "files carry temporary names", "Nothing to do while a copy runs; remove what an aborted copy left."
+    ),
+    "signal_before_data": Code(
+        "detect", "the completion signal came before the first file", "Nothing to do: it is taken when the files come."
     ),
     "never_settles": Code("detect", "files change without end", "Find the program that still writes into this folder."),
     "not_a_session": Code(

@@ -229,10 +229,12 @@ def utc_seconds(text: str) -> float:
 
 # --- paths ------------------------------------------------------------------------------------------------
 
+_CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), 127)}
+
 
 def show_path(path: bytes) -> str:
-    r"""Render a path for people: UTF-8, and `\xNN` for bytes that are not (ruling 25)."""
-    return path.decode("utf-8", "backslashreplace")
+    r"""Render a path for people: UTF-8, and `\xNN` for bytes that are not, or that would break a line (ruling 25)."""
+    return path.decode("utf-8", "backslashreplace").translate(_CONTROLS)
 
 
 def path_fields(path: bytes) -> dict[str, str]:

@@ -17,7 +17,7 @@ from labferry.sandbox.run import Sandbox
 FOLDER = "KS005/2023-03-01/001"
 
 
-class Tester:
+class Puppeteer:
     """A user of the sandbox's Alyx who also pulls its strings."""
 
     def __init__(self, sandbox: Sandbox) -> None:
@@ -48,9 +48,9 @@ class Tester:
 
 
 @pytest.fixture
-def tester(tmp_path: Path) -> Iterator[Tester]:
+def tester(tmp_path: Path) -> Iterator[Puppeteer]:
     with Sandbox(tmp_path / "sandbox") as sandbox:
-        tester = Tester(sandbox)
+        tester = Puppeteer(sandbox)
         yield tester
         tester.http.close()
 
@@ -58,7 +58,7 @@ def tester(tmp_path: Path) -> Iterator[Tester]:
 # --- the log ----------------------------------------------------------------------------------------------
 
 
-def test_ruling_28_every_request_is_logged_with_its_body_and_without_its_password(tester: Tester) -> None:
+def test_ruling_28_every_request_is_logged_with_its_body_and_without_its_password(tester: Puppeteer) -> None:
     tester.create()
     tester.http.get("/sessions", params={"subject": "KS005", "limit": 1})
     login, create, look = tester.log()
@@ -79,13 +79,13 @@ def test_ruling_28_every_request_is_logged_with_its_body_and_without_its_passwor
     assert [entry["n"] for entry in tester.log(since=2)] == [3]
 
 
-def test_passwords_in_forms_are_masked_too(tester: Tester) -> None:
+def test_passwords_in_forms_are_masked_too(tester: Puppeteer) -> None:
     tester.http.post("/auth-token", data={"username": "lab_server", "password": tester.password})
     assert tester.log()[-1]["body"] == {"username": "lab_server", "password": "***"}
     assert tester.password not in tester.sandbox.places.requests.read_text("utf-8")
 
 
-def test_the_log_can_be_emptied_and_goes_on_counting(tester: Tester) -> None:
+def test_the_log_can_be_emptied_and_goes_on_counting(tester: Puppeteer) -> None:
     tester.create()
     assert tester.http.delete("/_sandbox/requests").status_code == 204
     tester.create()
@@ -95,7 +95,7 @@ def test_the_log_can_be_emptied_and_goes_on_counting(tester: Tester) -> None:
 # --- faults -----------------------------------------------------------------------------------------------
 
 
-def test_ruling_28_a_status_before_means_that_nothing_was_done(tester: Tester) -> None:
+def test_ruling_28_a_status_before_means_that_nothing_was_done(tester: Puppeteer) -> None:
     rule = tester.fault(match="POST /sessions", action="status", status=503, headers={"Retry-After": "7"})
     refused = tester.create()
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "7")
@@ -105,7 +105,7 @@ def test_ruling_28_a_status_before_means_that_nothing_was_done(tester: Tester) -
     assert tester.create().status_code == 201
 
 
-def test_ruling_28_a_status_after_means_that_it_was_done_all_the_same(tester: Tester) -> None:
+def test_ruling_28_a_status_after_means_that_it_was_done_all_the_same(tester: Puppeteer) -> None:
     tester.fault(match="POST /sessions", when="after", action="status", status=502, body="<html>bad gateway</html>")
     answer = tester.create()
     assert (answer.status_code, answer.text) == (502, "<html>bad gateway</html>")
@@ -115,7 +115,7 @@ def test_ruling_28_a_status_after_means_that_it_was_done_all_the_same(tester: Te
 
 
 @pytest.mark.parametrize(("when", "done"), [("before", 0), ("after", 1)])
-def test_ruling_28_a_drop_closes_the_connection_without_an_answer(tester: Tester, when: str, done: int) -> None:
+def test_ruling_28_a_drop_closes_the_connection_without_an_answer(tester: Puppeteer, when: str, done: int) -> None:
     tester.fault(match="POST /sessions", when=when, action="drop")
     with pytest.raises(httpx.RemoteProtocolError):
         tester.create()
@@ -125,7 +125,7 @@ def test_ruling_28_a_drop_closes_the_connection_without_an_answer(tester: Tester
 
 
 @pytest.mark.parametrize(("when", "done"), [("before", 0), ("after", 1)])
-def test_ruling_28_a_held_request_waits_until_it_is_released(tester: Tester, when: str, done: int) -> None:
+def test_ruling_28_a_held_request_waits_until_it_is_released(tester: Puppeteer, when: str, done: int) -> None:
     rule = tester.fault(match="POST /sessions", when=when, action="hold")
     answers: list[int] = []
     thread = threading.Thread(target=lambda: answers.append(tester.create().status_code))
@@ -139,7 +139,7 @@ def test_ruling_28_a_held_request_waits_until_it_is_released(tester: Tester, whe
     assert len(tester.sessions()) == 1
 
 
-def test_removing_a_rule_lets_the_requests_it_holds_go_on(tester: Tester) -> None:
+def test_removing_a_rule_lets_the_requests_it_holds_go_on(tester: Puppeteer) -> None:
     rule = tester.fault(match="POST /sessions", action="hold", times=None)
     answers: list[int] = []
     threads = [threading.Thread(target=lambda: answers.append(tester.create().status_code)) for _ in range(3)]
@@ -152,7 +152,7 @@ def test_removing_a_rule_lets_the_requests_it_holds_go_on(tester: Tester) -> Non
     assert answers == [201] * 3
 
 
-def test_ruling_28_a_delayed_answer_comes_late_but_comes(tester: Tester) -> None:
+def test_ruling_28_a_delayed_answer_comes_late_but_comes(tester: Puppeteer) -> None:
     rule = tester.fault(match="POST /sessions", when="after", action="delay", seconds=60)
     answers: list[int] = []
     thread = threading.Thread(target=lambda: answers.append(tester.create().status_code))
@@ -175,28 +175,28 @@ def test_ruling_28_a_delayed_answer_comes_late_but_comes(tester: Tester) -> None
     ],
 )
 def test_ruling_28_a_rule_matches_by_text_by_expression_or_by_number(
-    tester: Tester, match: object, hit: list[bool]
+    tester: Puppeteer, match: object, hit: list[bool]
 ) -> None:
     tester.fault(match=match, action="status", status=500, times=None)
     urls = ("/users", "/labs", "/subjects", "/labs?limit=2")
     assert [tester.http.get(url).status_code == 500 for url in urls] == hit
 
 
-def test_a_rule_acts_so_many_times(tester: Tester) -> None:
+def test_a_rule_acts_so_many_times(tester: Puppeteer) -> None:
     tester.fault(match="/labs", action="status", status=500, times=2)
     assert [tester.http.get("/labs").status_code for _ in range(3)] == [500, 500, 200]
     (shown,) = tester.http.get("/_sandbox/faults").json()
     assert (shown["hits"], shown["seen"]) == (2, 3)
 
 
-def test_two_rules_can_act_on_one_request_before_and_after(tester: Tester) -> None:
+def test_two_rules_can_act_on_one_request_before_and_after(tester: Puppeteer) -> None:
     late = tester.fault(match="/labs", when="before", action="delay", seconds=0)
     lost = tester.fault(match="/labs", when="after", action="status", status=504)
     assert tester.http.get("/labs").status_code == 504
     assert tester.log()[-1]["faults"] == [late, lost]
 
 
-def test_waiting_for_a_rule_that_is_not_hit_ends(tester: Tester) -> None:
+def test_waiting_for_a_rule_that_is_not_hit_ends(tester: Puppeteer) -> None:
     rule = tester.fault(match="/labs", action="drop")
     assert tester.http.get(f"/_sandbox/faults?wait={rule}&timeout=0.05").status_code == 408
 
@@ -205,13 +205,13 @@ def test_waiting_for_a_rule_that_is_not_hit_ends(tester: Tester) -> None:
     "rule",
     [{}, {"action": "explode"}, {"action": "drop", "when": "never"}, {"action": "drop", "colour": 1}, 1, {"match": 3}],
 )
-def test_what_is_no_rule_is_refused_with_the_reason(tester: Tester, rule: object) -> None:
+def test_what_is_no_rule_is_refused_with_the_reason(tester: Puppeteer, rule: object) -> None:
     answer = tester.http.post("/_sandbox/faults", json=rule)
     assert answer.status_code == 400
     assert answer.json()["error"]
 
 
-def test_faults_do_not_touch_the_sandbox_itself(tester: Tester) -> None:
+def test_faults_do_not_touch_the_sandbox_itself(tester: Puppeteer) -> None:
     tester.fault(match="", action="status", status=500, times=None)
     assert tester.http.get("/_sandbox/state").status_code == 200
     assert tester.http.delete("/_sandbox/faults").status_code == 204
@@ -221,7 +221,7 @@ def test_faults_do_not_touch_the_sandbox_itself(tester: Tester) -> None:
 # --- state ------------------------------------------------------------------------------------------------
 
 
-def test_ruling_28_the_state_shows_everything_and_no_secret(tester: Tester) -> None:
+def test_ruling_28_the_state_shows_everything_and_no_secret(tester: Puppeteer) -> None:
     eid = tester.create().json()["id"]
     tester.http.patch(f"/sessions/{eid}", json={"start_time": "2023-03-01T10:00:00", "json": {"a": [1]}})
     body = {"path": FOLDER, "filenames": ["alf/licks.times.npy"], "hashes": ["a" * 32], "name": "cortexlab_SR"}
@@ -243,7 +243,7 @@ def test_ruling_28_the_state_shows_everything_and_no_secret(tester: Tester) -> N
     assert str(tester.http.headers["Authorization"]).split()[1] not in text
 
 
-def test_more_labs_users_and_subjects_can_be_added(tester: Tester) -> None:
+def test_more_labs_users_and_subjects_can_be_added(tester: Puppeteer) -> None:
     more = {
         "labs": [{"name": "angelakilab"}],
         "repositories": [{"name": "angelakilab_SR", "labs": ["angelakilab"], "globus_is_personal": True}],
@@ -259,14 +259,23 @@ def test_more_labs_users_and_subjects_can_be_added(tester: Tester) -> None:
     assert tester.http.get("/labs/angelakilab").json()["repositories"] == ["angelakilab_SR"]
 
 
-@pytest.mark.parametrize("facts", [{"planets": []}, {"subjects": [{"nickname": "X"}]}, [1]])
-def test_facts_that_make_no_sense_are_refused_and_change_nothing(tester: Tester, facts: object) -> None:
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"planets": []},
+        {"subjects": [{"nickname": "X"}]},
+        {"subjects": [{"nickname": "X", "lab": "nolab"}]},
+        {"repositories": [{"name": "R", "labs": ["nolab"]}]},
+        [1],
+    ],
+)
+def test_facts_that_make_no_sense_are_refused_and_change_nothing(tester: Puppeteer, facts: object) -> None:
     before = tester.http.get("/_sandbox/state").json()
     assert tester.http.post("/_sandbox/state", json=facts).status_code == 400
     assert tester.http.get("/_sandbox/state").json() == before
 
 
-def test_the_state_can_be_reset_to_the_seeds_and_tokens_live_on(tester: Tester) -> None:
+def test_the_state_can_be_reset_to_the_seeds_and_tokens_live_on(tester: Puppeteer) -> None:
     tester.create()
     assert tester.http.delete("/_sandbox/state").status_code == 204
     state = tester.http.get("/_sandbox/state").json()
@@ -274,7 +283,7 @@ def test_the_state_can_be_reset_to_the_seeds_and_tokens_live_on(tester: Tester) 
     assert tester.create().status_code == 201
 
 
-def test_an_unknown_address_names_the_known_ones(tester: Tester) -> None:
+def test_an_unknown_address_names_the_known_ones(tester: Puppeteer) -> None:
     answer = tester.http.get("/_sandbox/nonsense")
     assert answer.status_code == 404
     assert "GET /_sandbox/requests" in answer.json()["known"]
@@ -283,7 +292,7 @@ def test_an_unknown_address_names_the_known_ones(tester: Tester) -> None:
 # --- the data server --------------------------------------------------------------------------------------
 
 
-def test_the_data_server_serves_the_archive_where_alyx_says_it_is(tester: Tester) -> None:
+def test_the_data_server_serves_the_archive_where_alyx_says_it_is(tester: Puppeteer) -> None:
     eid = tester.create().json()["id"]
     tester.http.patch(f"/sessions/{eid}", json={"start_time": "2023-03-01T10:00:00"})
     body = {"path": FOLDER, "filenames": ["alf/#2023-01-01#/licks.times.npy"], "server_only": True}
@@ -301,11 +310,11 @@ def test_the_data_server_serves_the_archive_where_alyx_says_it_is(tester: Tester
 
 
 @pytest.mark.parametrize("path", ["/missing.npy", "/../labferry.toml", "/%2e%2e/alyx-password", "/", "/cortexlab"])
-def test_the_data_server_gives_away_nothing_else(tester: Tester, path: str) -> None:
+def test_the_data_server_gives_away_nothing_else(tester: Puppeteer, path: str) -> None:
     (tester.sandbox.places.archive / "cortexlab").mkdir()
     url = httpx.URL(tester.sandbox.data_url).copy_with(raw_path=path.encode())
     assert httpx.get(url).status_code == 404
 
 
-def test_the_data_server_cannot_be_written_to(tester: Tester) -> None:
+def test_the_data_server_cannot_be_written_to(tester: Puppeteer) -> None:
     assert httpx.put(f"{tester.sandbox.data_url}/x", content=b"x").status_code == 405

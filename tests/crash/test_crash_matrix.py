@@ -12,16 +12,16 @@ ways:
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support.lab import Lab, archived_files
 
 from labferry.sandbox.rig import RigSession, plan_session, write_session
+from support.lab import Lab, archived_files
 
-SESSION = ("KS005", "cortexlab", "2026-03-02", 1)
+SESSION = ("KS005", "cortexlab", dt.date(2026, 3, 2), 1)
 WAYS = ("before", "late", "after", "lost")
 
 
@@ -33,7 +33,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def small_session() -> RigSession:
     """Return a session whose files fill two requests of three."""
-    whole = plan_session(*SESSION[:2], *SESSION[2:], scale=0.05)
+    whole = plan_session(*SESSION, scale=0.05)
     chosen = [file for file in whole.files if file.registrable][:5] + [f for f in whole.files if not f.registrable][:1]
     return dataclasses.replace(whole, files=tuple(chosen))
 

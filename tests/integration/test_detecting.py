@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.clock import FakeClock
 
 from labferry.config import Config
 from labferry.engine.detecting import DetectLane
@@ -15,6 +14,7 @@ from labferry.engine.wakeup import Wakeup
 from labferry.journal import Journal
 from labferry.journal.rows import SessionRow
 from labferry.model import JobKind, JobState, SessionState
+from support.clock import FakeClock
 
 QUIET = 60.0
 SCAN = 30.0
@@ -256,9 +256,7 @@ def test_ruling_03_a_second_root_with_the_same_session_is_blocked(watch: Watch) 
     watch.make("KS005/2024-03-01/001")
     watch.make("KS005/2024-03-01/1")
     watch.turns(SCAN + QUIET + 40)
-    states = sorted(
-        job.code for row in watch.journal.sessions.all() for job in watch.journal.jobs.of_session(row.id)
-    )
+    states = sorted(job.code for row in watch.journal.sessions.all() for job in watch.journal.jobs.of_session(row.id))
     assert states == ["", "same_session_elsewhere"]
 
 

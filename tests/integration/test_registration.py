@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.stages import FILES, StageBench
 
 from labferry.model import FileFate, JobState, Stage
+from labferry.sandbox.seed import plant
+from support.stages import FILES, StageBench
 
 PATH = "KS005/2026-03-02/001"
 DATASETS = 3  # of FILES
@@ -45,9 +46,7 @@ def test_reg_03_a_session_is_created_once_and_its_files_are_registered(bench: St
     _, session = bench.write()
     assert bench.run_until(Stage.REGISTER).state is JobState.DONE
     names = {f"{d['collection']}/{d['name']}": d["hash"] for d in bench.datasets(session)}
-    assert names == {
-        name: hashlib.md5(content).hexdigest() for name, content in FILES.items() if name.count("/") == 1
-    }
+    assert names == {name: hashlib.md5(content).hexdigest() for name, content in FILES.items() if name.count("/") == 1}
     assert len(bench.requests("POST", "/sessions")) == 1
     assert bench.job(session).kind == "archive", "the archive job follows in the same transaction"
 
@@ -87,8 +86,6 @@ def test_reg_15_an_unknown_subject_is_blocked_and_registered_after_it_was_create
     assert "NEW_001" in move.reason
     assert "labferry retry" in move.hint
     with bench.sandbox._store.database() as db:
-        from labferry.sandbox.seed import plant
-
         plant(db, {"subjects": [{"nickname": "NEW_001", "lab": "cortexlab"}]})
     assert bench.journal.jobs.revive(bench.job(session).id)
     assert bench.run_until(Stage.REGISTER).state is JobState.DONE
@@ -195,11 +192,12 @@ def test_ruling_13_an_unanswered_request_is_sent_again_only_when_alyx_stands_sti
     sent = bench.step(Stage.REGISTER)
     assert (sent.state, sent.code) == (JobState.WAITING, "answer_lost")
     looks = []
-    while not bench.job(session).kind == "archive":
+    while bench.job(session).kind != "archive":
         bench.clock.pass_by(5)
-        if bench.journal.jobs.next_due(Stage.REGISTER) is not None and (
-            bench.journal.jobs.next_due(Stage.REGISTER) or 0
-        ) <= bench.clock.now():
+        if (
+            bench.journal.jobs.next_due(Stage.REGISTER) is not None
+            and (bench.journal.jobs.next_due(Stage.REGISTER) or 0) <= bench.clock.now()
+        ):
             looks.append((bench.clock.now(), bench.step(Stage.REGISTER).code))
     started = bench.clock.now()
     assert len(bench.requests("POST", "/register-file")) == 2
@@ -208,7 +206,7 @@ def test_ruling_13_an_unanswered_request_is_sent_again_only_when_alyx_stands_sti
 
 
 def test_ruling_13_a_session_that_may_be_on_its_way_is_not_created_a_second_time(bench: StageBench) -> None:
-    _, session = bench.write()
+    bench.write()
     bench.run_until(Stage.SEAL)
     bench.sandbox.faults.add({"match": "POST /sessions", "when": "before", "action": "drop"})
     assert bench.step(Stage.REGISTER).code == "answer_lost"
@@ -221,7 +219,7 @@ def test_ruling_13_a_session_that_may_be_on_its_way_is_not_created_a_second_time
 
 
 def test_ruling_13_a_file_is_looked_at_again_before_its_chunk_is_sent(bench: StageBench) -> None:
-    folder, session = bench.write()
+    folder, _ = bench.write()
     bench.run_until(Stage.SEAL)
     (folder / "alf/_ibl_wheel.position.npy").write_bytes(b"grown since")
     move = bench.step(Stage.REGISTER)
@@ -241,8 +239,6 @@ def test_ruling_14_protected_files_stay_and_the_rest_is_registered(bench: StageB
     dataset_id = str(dataset["url"])[-36:]
     bench.journal.files.registered(file.id, dataset_id, hashlib.md5(b"older").hexdigest(), [])
     with bench.sandbox._store.database() as db:
-        from labferry.sandbox.seed import plant
-
         plant(db, {"tags": [{"name": "published", "protected": True}]})
     bench.alyx("PATCH", f"/datasets/{dataset_id}", {"tags": ["published"]})
     move = bench.step(Stage.REGISTER)
@@ -271,7 +267,7 @@ def test_ruling_22_a_name_alyx_would_mangle_is_rejected_and_the_rest_proceeds(be
 
 
 def test_alyx_down_is_waiting_and_burns_no_attempts(bench: StageBench) -> None:
-    _, session = bench.write()
+    bench.write()
     bench.run_until(Stage.SEAL)
     bench.sandbox.faults.add({"match": "", "when": "before", "action": "status", "status": 503, "times": None})
     for _ in range(15):

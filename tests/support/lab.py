@@ -151,7 +151,10 @@ class Lab:
         port = urlsplit(self.up["alyx_url"]).port
         self.stop_sandbox()
         self._sandbox = Process(
-            ["sandbox", "--dir", str(self.directory), "--port", str(port)], {}, self.directory / "sandbox.log", pipe=True
+            ["sandbox", "--dir", str(self.directory), "--port", str(port)],
+            {},
+            self.directory / "sandbox.log",
+            pipe=True,
         )
         assert self._sandbox.process.stdout is not None
         self.up = json.loads(self._sandbox.process.stdout.readline())

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from support.clock import FakeClock
-
 from labferry.config import load
 from labferry.engine.archive import ArchiveStage
 from labferry.engine.context import Context
@@ -26,6 +24,7 @@ from labferry.journal.rows import JobRow, SessionRow
 from labferry.model import JobState, Stage
 from labferry.sandbox.run import Sandbox
 from labferry.service.assembly import assemble
+from support.clock import FakeClock
 
 LIMITS = Limits(max_attempts=10, backoff_max=900.0)
 FILES: Mapping[str, bytes] = {
@@ -75,9 +74,7 @@ class StageBench:
 
     # --- sessions and jobs --------------------------------------------------------------------------------
 
-    def write(
-        self, path: str = "KS005/2026-03-02/001", files: Mapping[str, bytes] = FILES
-    ) -> tuple[Path, SessionRow]:
+    def write(self, path: str = "KS005/2026-03-02/001", files: Mapping[str, bytes] = FILES) -> tuple[Path, SessionRow]:
         """Write a session's folder and make it complete."""
         folder = self.sandbox.places.watch_root / path
         for name, content in files.items():

@@ -227,6 +227,21 @@ def test_ruling_05_looks_become_rare_while_nothing_happens() -> None:
     assert session.settling(looks_like(2), after=3600).next_look_after == 30
 
 
+@pytest.mark.parametrize(
+    "obstacle",
+    [
+        looks_like(1, temporary=(b"x.part",)),
+        looks_like(1, unreadable=(Unreadable(b"closed", "Permission denied"),)),
+        looks_like(1, files=0),
+    ],
+)
+def test_ruling_07_looks_do_not_become_rare_once_the_signal_was_seen(obstacle: Signature) -> None:
+    session = Session()
+    for _ in range(5):
+        after = max(session.state.next_look - session.now, 0)
+        assert session.settling(obstacle, after=after, signal=True).next_look_after == RULES.look_every
+
+
 def test_ruling_05_a_hint_brings_the_looks_back() -> None:
     session = Session()
     for _ in range(6):

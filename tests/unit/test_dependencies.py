@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from support.clock import FakeClock
 
 from labferry.engine.dependencies import LONGEST_SILENCE, Dependencies, Health
 from labferry.engine.policy import Limits
 from labferry.errors import UnavailableError
+from support.clock import FakeClock
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.clock import FakeClock
 
 from labferry.errors import UnavailableError
 from labferry.journal import Journal, JournalError
@@ -18,6 +17,7 @@ from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.journal.transfers import NewItem
 from labferry.model import Decision, FileFate, FileVersion, JobKind, JobState, SessionState, Stage
+from support.clock import FakeClock
 
 
 @pytest.fixture
@@ -345,9 +345,13 @@ def test_a_full_state_directory_is_named_and_nothing_is_half_written(tmp_path: P
     with sqlite3.connect(tmp_path / "journal.sqlite") as connection:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
     journal._db._writer.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(UnavailableError, match="full") as caught:
+
+    def fill() -> None:
         for number in range(2, 1000):
             find(journal, b"KS005/2019-04-02/%03d" % number, number)
+
+    with pytest.raises(UnavailableError, match="full") as caught:
+        fill()
     assert (caught.value.dependency, caught.value.code) == ("journal", "journal_full")
     assert journal.problem is not None
     written = len(journal.sessions.all())

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from support.clock import FakeClock
-from support.wait import wait_until
-
 from labferry.engine.lanes import LaneThread
 from labferry.engine.wakeup import Wakeup
 from labferry.errors import UnavailableError
 from labferry.model import SystemClock
+from support.clock import FakeClock
+from support.wait import wait_until
 
 
 class Scripted(LaneThread):

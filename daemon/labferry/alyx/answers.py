@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from labferry.alyx.fields import DEPENDENCY, Json, not_alyx
-from labferry.errors import BlockedError, LabferryError, UnavailableError
+from labferry.errors import BlockedError, LabferryError, UnavailableError, UnexplainedError
 
 TEXT_LIMIT = 400  # characters of Alyx' own words in a message
 
@@ -103,7 +103,7 @@ _TEXTS: tuple[_Text, ...] = (
     _text(r"DataFormat matching query does not exist", "data_format", "Alyx has no data format for one of the files"),
     _text(
         r"LabMember matching query does not exist",
-        "alyx_refused",
+        "unknown_user",
         "Alyx does not know the user given as `created_by`",
     ),
     _text(
@@ -127,7 +127,7 @@ _TEXTS: tuple[_Text, ...] = (
         "two data repositories in Alyx share one hostname",
     ),
     _text(r"The specified repository does not exist", "unknown_repository", "Alyx does not know the data repository"),
-    _text(r"specified labs do not exist", "alyx_refused", "Alyx does not know the lab"),
+    _text(r"specified labs do not exist", "unknown_lab", "Alyx does not know the lab"),
     _text(
         r'A subject with nickname "[^"]*" does not exist|Subject matching query does not exist',
         "subject_not_on_alyx",
@@ -135,7 +135,7 @@ _TEXTS: tuple[_Text, ...] = (
     ),
     _text(
         r"A (base )?session for .* does not exist|Session matching query does not exist",
-        "alyx_refused",
+        "session_gone",
         "Alyx does not find the session under this subject, date and number",
     ),
     _text(
@@ -143,7 +143,7 @@ _TEXTS: tuple[_Text, ...] = (
         "orphan_dataset",
         "another dataset in Alyx owns the file record of this path",
     ),
-    _text(r"session: Select a valid choice", "alyx_refused", "Alyx does not know the session any more"),
+    _text(r"session: Select a valid choice", "session_gone", "Alyx does not know the session any more"),
     _text(
         r'Invalid (dataset|file record) "(?P<file>[^"]*)"|Invalid QC value "[^"]*" for dataset "(?P<qc_file>[^"]*)"',
         "alyx_refused",
@@ -180,7 +180,8 @@ def classify(method: str, path: str, status: int, body: object) -> LabferryError
     Returns
     -------
     LabferryError
-        `RefusedError` (or `ProtectedFilesError`) where a person must act, else `UnavailableError`.
+        `RefusedError` (or `ProtectedFilesError`) where a person must act, `UnexplainedError` where Alyx failed on
+        a change without a text we know, else `UnavailableError`.
     """
     request = f"{method} {path}"
     if not isinstance(body, Mapping):
@@ -200,6 +201,9 @@ def classify(method: str, path: str, status: int, body: object) -> LabferryError
             file = _named_file(match)
             sentence = text.sentence.format(file=file)
             return RefusedError(text.code, f"{sentence}: {said}", status=status, file=file)
+    if status == 500 and method != "GET":
+        # This one request fails, and nobody knows why: no reason to keep all others from Alyx.
+        return UnexplainedError("alyx_error", f"Alyx failed on {request}: {said}")
     if status >= 500:
         return UnavailableError(DEPENDENCY, "alyx_down", f"Alyx failed on {request} with {status}: {said}")
     return RefusedError("alyx_refused", f"Alyx refused {request} with {status}: {said}", status=status)

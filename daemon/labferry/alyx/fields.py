@@ -16,7 +16,7 @@ Json = Mapping[str, object]
 
 def not_alyx(request: str, what: str) -> UnavailableError:
     """Say that what answers at the configured address does not speak like Alyx."""
-    return UnavailableError(DEPENDENCY, "alyx_down", f"{request} was answered with {what}: is `[alyx] url` right?")
+    return UnavailableError(DEPENDENCY, "not_alyx", f"{request} was answered with {what}: is `[alyx] url` right?")
 
 
 def as_object(value: object, request: str) -> Json:

@@ -7,10 +7,11 @@ across restarts and outages. From here Alyx and that one file are touched.
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import structlog
 
@@ -177,6 +178,13 @@ class CachedVocabulary:
                 return known
             self._save(self._snapshot)
             return self._snapshot
+
+    def expire(self) -> None:
+        """Let the next `get` ask Alyx, whatever the age: a person has just changed something there."""
+        with self._lock:
+            self._rest_until = 0.0
+            if self._snapshot is not None:
+                self._snapshot = replace(self._snapshot, fetched_at=-math.inf)
 
     def _age_of(self, snapshot: VocabularySnapshot) -> float:
         return self._clock.now() - snapshot.fetched_at

@@ -46,8 +46,10 @@ def _history_lines(data: dict[str, Any], now: float) -> Iterator[str]:
         yield from indented(
             table(["when", "job", "what", "outcome", "why"], [_attempt_cells(attempt, now) for attempt in failed])
         )
-        details = [line for attempt in failed if attempt.get("detail") for line in (attempt["detail"], "")]
-        yield from indented(details)
+        for attempt in failed:
+            if attempt.get("detail"):
+                yield ""
+                yield from indented(attempt["detail"].splitlines())
 
 
 def _event_cells(event: dict[str, Any]) -> list[str]:

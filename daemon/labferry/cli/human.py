@@ -30,7 +30,7 @@ def duration(seconds: float) -> str:
         if seconds >= length:
             count = int(seconds // length)
             return plural(count, unit) if unit == "day" else f"{count} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{max(0.0, seconds):.1f} s"
+    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{max(0.0, seconds):.1f} s".replace(".0 s", " s")
 
 
 def age(moment: str | None, now: float) -> str:

@@ -21,7 +21,9 @@ _COLOURS = {"running": good, "waiting": warn, "blocked": bad, "done": good}
 
 
 @click.command("jobs")
-@click.option("--state", type=click.Choice(list(JobState)), help="Only these; else everything unfinished.")
+@click.option(
+    "--state", type=click.Choice([state.value for state in JobState]), help="Only these; else everything unfinished."
+)
 @asks_daemon
 def jobs(client: ControlClient, as_json: bool, state: str | None) -> None:
     """List the work that is queued, running, waiting or blocked."""
@@ -30,11 +32,11 @@ def jobs(client: ControlClient, as_json: bool, state: str | None) -> None:
 
 @click.command("retry")
 @click.argument("session", required=False)
-@click.option("--all", "every", is_flag=True, help="Every session.")
-@click.option("--code", metavar="CODE", help="With --all: only what is blocked or waits for this reason.")
+@click.option("--all", "every", is_flag=True, help="Every session that needs a person.")
+@click.option("--code", metavar="CODE", help="With --all: only those that need one for this reason.")
 @asks_daemon
 def retry(client: ControlClient, as_json: bool, session: str | None, every: bool, code: str | None) -> None:
-    """Try blocked or waiting work again now, of SESSION or of all sessions.
+    """Try blocked or waiting work again now, of SESSION or of all sessions that need a person.
 
     SESSION is a path, subject/date/number or an eid.
     """
@@ -78,8 +80,10 @@ def _job_list(found: list[dict[str, Any]], state: str | None, now: float) -> Ite
 
 
 def _retried_lines(data: dict[str, Any]) -> Iterator[str]:
-    count = int(data.get("retried", 0))
-    if count:
-        yield f"{human.plural(count, 'job')} queued again; `labferry jobs` shows what becomes of it."
-    else:
-        yield "Nothing was blocked or waiting."
+    jobs, settling = len(data["jobs"]), data.get("sessions", 0)
+    if jobs:
+        yield f"{human.plural(jobs, 'job')} queued again; `labferry jobs` shows what becomes of it."
+    if settling:
+        yield f"{human.plural(settling, 'session')} looked at again from the beginning, for the files left out."
+    if not jobs and not settling:
+        yield "Nothing is blocked or waiting here."

@@ -12,13 +12,13 @@ import click
 
 from labferry.cli import human, log_file
 from labferry.cli.options import asks_daemon, typed_session
-from labferry.cli.output import answer, answer_each, bad, dim, strong, warn
+from labferry.cli.output import answer, answer_each, bad, dim, quoted, strong, warn
 from labferry.control.client import ControlClient
 from labferry.errors import ExitCode, LabferryError
 
 LINES = 100
 _COLOURS = {"debug": dim, "warning": warn, "error": bad, "critical": bad}
-_SHOWN_FIRST = ("at", "level", "event")
+_PLACED = frozenset({"at", "level", "event", "exception"})
 
 
 @click.command("logs")
@@ -39,11 +39,9 @@ def logs(client: ControlClient, as_json: bool, session: str | None, follow: bool
         else:
             answer({"records": list(records)}, as_json, _lines)
     except LabferryError as error:
-        if error.exit_code is not ExitCode.NOT_RUNNING:
-            raise
         path = log_file.find(click.get_current_context().params["config"], os.environ)
-        left = None if follow else log_file.last_records(path, typed, lines)
-        if left is None:
+        left = log_file.last_records(path, typed, lines)
+        if follow or left is None or error.exit_code is not ExitCode.NOT_RUNNING:
             raise
         if not as_json:
             click.echo(f"{error.message} This is what it left in {path}:", err=True)
@@ -55,8 +53,10 @@ def record_line(record: dict[str, Any]) -> str:
     level = str(record.get("level", "info"))
     head = [dim(human.local_time(record.get("at"))), _COLOURS.get(level, str)(f"{level:7}")]
     head.append(strong(str(record.get("event", ""))))
-    rest = {key: value for key, value in record.items() if key not in _SHOWN_FIRST and value not in {None, ""}}
-    return " ".join([*head, *(f"{dim(key + '=')}{value}" for key, value in rest.items())])
+    details = {key: value for key, value in record.items() if key not in _PLACED and value not in (None, "")}
+    rest = [f"{dim(key + '=')}{quoted(str(value))}" for key, value in details.items()]
+    below = str(record.get("exception", "")).splitlines()
+    return "\n".join([" ".join([*head, *rest]), *below])
 
 
 def _lines(data: dict[str, Any]) -> list[str]:

@@ -13,9 +13,11 @@ from typing import Any, NoReturn
 import click
 
 from labferry import __version__
-from labferry.cli.output import dim, fail
+from labferry.cli.output import fail
 from labferry.errors import ExitCode, LabferryError
 
+# A group without a sub-command; older click prints the help by itself.
+_HELP_WANTED: tuple[type[Exception], ...] = tuple(filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)]))
 _AS_JSON = "labferry.as_json"  # in click's context: whether the answer must be JSON
 
 # Section, then command: its module below `labferry.cli` and one line for the overview.
@@ -82,7 +84,7 @@ class Labferry(click.Group):
         try:
             ctx = super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
-            _end(_usage(error), ExitCode.USAGE, as_json)
+            _end_usage(error, as_json)
         ctx.meta[_AS_JSON] = as_json
         return ctx
 
@@ -92,11 +94,12 @@ class Labferry(click.Group):
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            _end(_usage(error), ExitCode.USAGE, as_json)
+            _end_usage(error, as_json)
         except LabferryError as error:
             _end(error, error.exit_code, as_json)
-        except KeyboardInterrupt:
-            _end(LabferryError("interrupted", "Interrupted."), ExitCode.INTERRUPTED, as_json)
+        except KeyboardInterrupt as error:
+            click.echo(err=True)  # below the terminal's ^C; the operator knows the rest
+            raise click.exceptions.Exit(ExitCode.INTERRUPTED) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
@@ -116,9 +119,12 @@ def _end(error: LabferryError, exit_code: ExitCode, as_json: bool) -> NoReturn:
     raise click.exceptions.Exit(exit_code)
 
 
-def _usage(error: click.UsageError) -> LabferryError:
+def _end_usage(error: click.UsageError, as_json: bool) -> NoReturn:
+    if isinstance(error, _HELP_WANTED) and not as_json:
+        raise error
     command = error.ctx.command_path if error.ctx else "labferry"
-    return LabferryError("usage", error.format_message(), f"`{command} --help` shows how it is used.")
+    message = "A command is missing." if isinstance(error, _HELP_WANTED) else error.format_message()
+    _end(LabferryError("usage", message, f"`{command} --help` shows how it is used."), ExitCode.USAGE, as_json)
 
 
 def _unexpected(error: Exception) -> LabferryError:
@@ -130,7 +136,7 @@ def _unexpected(error: Exception) -> LabferryError:
     )
 
 
-@click.group(cls=Labferry, epilog=dim("Every command has --help. Exit codes and JSON: docs/commands.md."))
+@click.group(cls=Labferry, epilog="Every command has --help. Exit codes and JSON: docs/commands.md.")
 @click.version_option(__version__, prog_name="labferry", message="%(prog)s %(version)s")
 def cli() -> None:
     """Register every finished recording session in Alyx and verify it in the archive, or say why not."""

@@ -18,6 +18,7 @@ import click
 from labferry.errors import LabferryError
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_LONG_TEXTS = frozenset({"detail", "exception"})
 
 
 def envelope(data: object, error: LabferryError | None = None) -> str:
@@ -43,6 +44,11 @@ def answer_each(found: Iterable[dict[str, Any]], as_json: bool, line: Callable[[
             say([line(printable(one))])
 
 
+def quoted(text: str) -> str:
+    """Return text as one word of a `key=value` line."""
+    return f'"{text}"' if " " in text else text
+
+
 def say(lines: Iterable[str]) -> None:
     """Print lines for people, in one write."""
     click.echo("\n".join(lines), color=_colour())
@@ -59,14 +65,23 @@ def fail(error: LabferryError, as_json: bool) -> None:
 
 
 def printable(data: Any) -> Any:
-    r"""Return data whose texts cannot steer a terminal: control characters as `\xNN`."""
+    r"""Return data whose texts cannot steer a terminal: control characters as `\xNN`.
+
+    Line breaks stay in the texts that have lines: tracebacks.
+    """
     if isinstance(data, str):
         return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", data)
     if isinstance(data, dict):
-        return {printable(key): printable(value) for key, value in data.items()}
+        return {printable(key): _printable_field(key, value) for key, value in data.items()}
     if isinstance(data, list):
         return [printable(value) for value in data]
     return data
+
+
+def _printable_field(key: str, value: Any) -> Any:
+    if key in _LONG_TEXTS and isinstance(value, str):
+        return "\n".join(printable(line) for line in value.splitlines())
+    return printable(value)
 
 
 # --- plain tables -----------------------------------------------------------------------------------------

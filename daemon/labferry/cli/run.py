@@ -20,6 +20,6 @@ def run(ctx: click.Context, config: str | None, as_json: bool) -> None:
     With --json, what keeps it from starting is one JSON object. The log has its own setting: [log] format.
     """
     del as_json  # errors are printed by `labferry.cli.main`, which looks for the option itself
-    from labferry.service import run as serve
+    from labferry.service.process import run as serve
 
     ctx.exit(serve(config))

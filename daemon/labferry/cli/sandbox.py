@@ -32,7 +32,14 @@ def _subjects(_: click.Context, parameter: click.Parameter, values: tuple[str, .
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the sandbox lives; started again on the same directory it goes on where it was.",
 )
-@click.option("--port", default=0, show_default="a free one", metavar="N", help="Port of the Alyx on 127.0.0.1.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default="a free one",
+    metavar="N",
+    help="Port of the Alyx on 127.0.0.1.",
+)
 @click.option(
     "--subject",
     "subjects",
@@ -41,8 +48,14 @@ def _subjects(_: click.Context, parameter: click.Parameter, values: tuple[str, .
     callback=_subjects,
     help="One more subject; may be given several times.",
 )
-@click.option("--throttle", default=0, metavar="N", help="Requests per minute and user; 0: no limit.")
-@click.option("--json", "as_json", is_flag=True, help="Always on: the sandbox prints one line of JSON.")
+@click.option(
+    "--throttle",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Requests that Alyx allows a user per minute; 0: no limit.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print errors as JSON too; the answer always is.")
 def sandbox(directory: Path, port: int, subjects: list[tuple[str, str]], throttle: int, as_json: bool) -> None:
     """Run an Alyx and a data server to try labferry on, until SIGINT or SIGTERM.
 
@@ -58,7 +71,3 @@ def sandbox(directory: Path, port: int, subjects: list[tuple[str, str]], throttl
     with Sandbox(directory, port, subjects, limits=Limits(throttle)) as running:
         click.echo(json.dumps(running.description()))
         ended.wait()
-
-
-if __name__ == "__main__":
-    sandbox()

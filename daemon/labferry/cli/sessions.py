@@ -18,7 +18,7 @@ from labferry.cli.output import answer, bad, dim, good, indented, strong, table,
 from labferry.control.client import ControlClient
 from labferry.model import SessionState
 
-STATES = [*SessionState, "attention"]
+STATES = [*(state.value for state in SessionState), "attention"]
 _COLOURS = {"archived": good, "registered": good, "vanished": warn, "held": warn}
 
 

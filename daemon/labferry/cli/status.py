@@ -37,6 +37,7 @@ STATES = {
 }
 _STATE_COLOURS = {"archived": good, "vanished": warn, "held": warn}
 _DEPENDENCY_COLOURS = {"up": good, "down": bad, "needs_login": bad}
+_SHOWN_ELSEWHERE = frozenset({"attention", "lane_paused"})  # conditions that other parts of the picture tell
 _SEVERITY_COLOURS = {"error": bad, "warning": warn, "info": dim}
 
 
@@ -109,23 +110,24 @@ def lines(found: dict[str, Any], now: float) -> Iterator[str]:
 def promise(found: dict[str, Any]) -> str:
     """Return the first line: is every finished session registered and archived, or what is in the way."""
     sessions, attention = found["sessions"], found["attention"]
-    blocked = found["jobs"].get("blocked", 0)
-    on_the_way = max(0, sessions.get("complete", 0) + sessions.get("registered", 0) - blocked)
+    done = sessions.get("archived", 0)
+    on_the_way = sessions.get("complete", 0) + sessions.get("registered", 0) - found["jobs"].get("blocked", 0)
+    errors = _errors(found)
+    trouble = f" {errors[0]['title']}." if errors else ""
     if attention:
         verb = "needs" if attention == 1 else "need"
-        return bad(f"{human.plural(attention, 'session')} {verb} a person, {on_the_way:,} on their way.")
-    errors = _errors(found)
-    if on_the_way:
-        verb = "is on its way" if on_the_way == 1 else "are on their way"
-        text = f"{human.plural(on_the_way, 'session')} {verb}; none needs a person"
-        return warn(f"{text}, but: {errors[0]['title']}.") if errors else good(f"{text}.")
-    done = sessions.get("archived", 0)
-    text = f"All {human.plural(done, 'finished session')} are registered and archived"
-    if done == 1:
-        text = "The one finished session is registered and archived"
-    if done == 0:
-        text = "No session is finished yet"
-    return warn(f"{text}, but: {errors[0]['title']}.") if errors else good(f"{text}.")
+        way = f"{max(0, on_the_way):,} on their way"
+        return bad(f"{human.plural(attention, 'session')} {verb} a person, {way}.{trouble}")
+    if on_the_way > 0:
+        way = "is on its way" if on_the_way == 1 else "are on their way"
+        text = f"{human.plural(on_the_way, 'session')} {way}, none needs a person."
+    elif done > 1:
+        text = f"All {done:,} finished sessions are registered and archived."
+    elif done == 1:
+        text = "The one finished session is registered and archived."
+    else:
+        text = "No session is finished yet."
+    return (warn if errors else good)(text + trouble)
 
 
 def _errors(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -155,7 +157,7 @@ def _work(found: dict[str, Any]) -> Iterator[str]:
     counts = [f"{count:,} {state}" for state, count in found["jobs"].items() if count]
     if counts:
         oldest = found.get("oldest_waiting_s")
-        yield f"jobs: {', '.join(counts)}" + (f"; the oldest since {human.duration(oldest)}" if oldest else "")
+        yield f"jobs: {', '.join(counts)}" + (f"; the oldest waits for {human.duration(oldest)}" if oldest else "")
     transfers = found["transfers"]
     if transfers.get("active"):
         done, total = transfers["bytes_done"], transfers["bytes_total"]
@@ -197,6 +199,8 @@ def _mode(root: dict[str, Any]) -> str:
 
 def _health(found: dict[str, Any], now: float) -> Iterator[str]:
     for condition in found["health"]:
+        if condition["code"] in _SHOWN_ELSEWHERE:
+            continue
         colour = _SEVERITY_COLOURS.get(condition["severity"], str)
         since = f" (for {human.age(condition['since'], now)})" if condition.get("since") else ""
         yield f"{colour(condition['severity'])}: {condition['title']}{since}"

@@ -65,9 +65,9 @@ class ControlClient:
         return self._ask("POST", path, json.dumps(body).encode())
 
     def stream(self, path: str, /, **query: Query) -> Iterator[dict[str, Any]]:
-        """Yield the objects of an NDJSON answer as they come, until the daemon ends it.
+        """Yield the objects of an NDJSON answer as they come.
 
-        Raises what `get` raises; a stream that breaks off is `daemon_not_running`.
+        With `follow` only the daemon's own end ends it. Raises what `get` raises, then `daemon_not_running`.
         """
         connection = _Connection(self.socket_path, self._timeout)
         try:
@@ -78,6 +78,8 @@ class ControlClient:
             for line in response:
                 if line.strip():
                     yield _parsed(line)
+            if query.get("follow"):
+                raise _stopped()
         except (OSError, http.client.HTTPException) as error:
             raise self._broken(error) from None
         finally:
@@ -114,12 +116,7 @@ class ControlClient:
                 ExitCode.TRY_LATER,
             )
         if isinstance(error, http.client.RemoteDisconnected | http.client.IncompleteRead | OSError):
-            return ControlError(
-                "daemon_not_running",
-                "The daemon stopped while it was being asked.",
-                "Ask again when it is back; `labferry logs` and `journalctl -u labferry` say why it stopped.",
-                ExitCode.NOT_RUNNING,
-            )
+            return _stopped()
         return _not_ours(f"{type(error).__name__}: {error}")
 
 
@@ -207,6 +204,15 @@ def _parsed(content: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _not_ours("the answer is not a JSON object")
     return value
+
+
+def _stopped() -> ControlError:
+    return ControlError(
+        "daemon_not_running",
+        "The daemon stopped while it was being asked.",
+        "Ask again when it is back; `labferry logs` and `journalctl -u labferry` say why it stopped.",
+        ExitCode.NOT_RUNNING,
+    )
 
 
 def _not_ours(what: str) -> ControlError:

@@ -90,16 +90,16 @@ def _what_runs_instead(left_over: bool) -> tuple[str, str]:
         return "The labferry service has failed", f"{read_log}; then `systemctl restart {UNIT}`."
     if unit in {"activating", "reloading"}:
         return "The labferry service is just starting", f"Ask again in a moment; `systemctl status {UNIT}` follows it."
-    pid = _daemon_pid()
-    if pid is not None:
-        return (
-            f"labferry runs as process {pid}, but not on this socket",
-            "It may still be starting, or use another configuration: see `ps -o args= -p "
-            f"{pid}`, then give that --config, or its --socket.",
-        )
     start = f"`systemctl start {UNIT}`" if unit else "`labferry run --config FILE`"
     if left_over:
         return "labferry is not running: it died", f"{read_log}; {start} starts it again."
+    pids = _daemon_pids()
+    if pids:
+        return (
+            f"labferry runs as process {', '.join(pids)}, but not on this socket",
+            "It may still be starting, or use another configuration: see "
+            f"`ps -o args= -p {','.join(pids)}`, then give that --config, or its --socket.",
+        )
     if unit == "inactive":
         return "The labferry service is stopped", f"{start} starts it; `systemctl status {UNIT}` says since when."
     return (
@@ -126,15 +126,14 @@ def _unit() -> str:
     return facts.get("ActiveState", "") if facts.get("LoadState") == "loaded" else ""
 
 
-def _daemon_pid() -> int | None:
-    """Return the process that is `labferry run`, if one can be seen."""
+def _daemon_pids() -> list[str]:
+    """Return the processes that are `labferry run`, as far as they can be seen."""
+    found = []
     for entry in glob.iglob("/proc/[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            with open(entry, "rb") as file:
-                words = file.read().split(b"\0")
-            if _is_daemon(words):
-                return int(entry.split("/")[2])
-    return None
+        with contextlib.suppress(OSError), open(entry, "rb") as file:
+            if _is_daemon(file.read().split(b"\0")):
+                found.append(entry.split("/")[2])
+    return found
 
 
 def _is_daemon(words: list[bytes]) -> bool:

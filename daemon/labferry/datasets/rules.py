@@ -64,14 +64,15 @@ class RegistrationRules:
         return self._typed(text.rpartition("/")[2], pattern)
 
     def _typed(self, name: str, pattern: str) -> Decision:
+        """Decide by Alyx' words: a file they do not cover is skipped and counted, it asks for nobody (REG-02)."""
         types = self.vocabulary.types_of(name)
         if not types:
-            return _decision(FileFate.REJECTED, "no_dataset_type", name, pattern)
+            return _decision(FileFate.UNMATCHED, "no_dataset_type", name, pattern)
         if len(types) > 1:
-            return _decision(FileFate.REJECTED, "ambiguous_dataset_type", ", ".join(types), pattern)
+            return _decision(FileFate.UNMATCHED, "ambiguous_dataset_type", ", ".join(types), pattern)
         data_format = self.vocabulary.format_of(name)
         if data_format is None:
-            return _decision(FileFate.REJECTED, "no_data_format", suffix(name) or "no extension", pattern)
+            return _decision(FileFate.UNMATCHED, "no_data_format", suffix(name) or "no extension", pattern)
         return Decision(FileFate.DATASET, pattern=pattern, dataset_type=types[0], data_format=data_format)
 
 

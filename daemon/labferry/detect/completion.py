@@ -39,8 +39,9 @@ class Rules:
     signal_names : tuple of bytes
         Files in the session folder that say "ready"; `raw_session.flag` for IBL.
     look_every, look_at_least_every : float
-        Seconds between two looks: the first while something changes or the quiet period runs, growing up to the
-        second while nothing happens (ruling 5).
+        Seconds between two looks: the first while something changes and once a signal was seen, growing up to the
+        second while nothing happens (ruling 5). Where hints may be lost or absent, have every scan look for the
+        signal alone (`signal_present`) and pass it to `hinted`: that is what keeps the delay bounded (ruling 7).
 
     Raises
     ------
@@ -154,7 +155,8 @@ def observe(
     signal_seen : bool
         A completion signal is there now.
     now : float
-        Monotonic seconds when the look began.
+        Monotonic seconds when the look ended: what was written while it went on may have been seen already, and
+        the quiet period must not begin before that.
     rules : Rules
         Of the session's root.
 
@@ -186,7 +188,7 @@ def observe(
     if not code:
         code, why = "settling", f"nothing changed for {now - quiet_since:.0f} of {quiet:.0f} s"
         after, interval = min(max(remaining, SOONEST), rules.look_every), 0.0
-    elif same and state.interval:
+    elif same and state.interval and not latched:
         after = interval = min(2 * state.interval, rules.look_at_least_every)
     else:
         after = interval = rules.look_every

@@ -14,7 +14,7 @@ import structlog
 from labferry.config import Config, Root
 from labferry.detect.completion import Complete, Rules, Settling, Watched, hinted, observe
 from labferry.detect.scan import NearMiss, ScanResult, scan
-from labferry.detect.signature import take_signature
+from labferry.detect.signature import signal_present, take_signature
 from labferry.detect.watch import Hints, NoHints, WatchdogHints, network_mount
 from labferry.engine.lanes import IDLE_BEAT, LaneThread
 from labferry.engine.wakeup import Wakeup
@@ -292,18 +292,25 @@ class DetectLane(LaneThread):
             if path not in state.tracked and state.known.get(path, (0, False))[1]:
                 watched = Watched(signal_seen=row.signal is not None, next_look=self._clock.monotonic())
                 state.tracked[path] = Tracked(row.id, path, watched)
+        for tracked in state.tracked.values():
+            self._look_for_signal(state, tracked)
+
+    def _look_for_signal(self, state: RootState, tracked: Tracked) -> None:
+        """Latch the completion signal as soon as it is there; a cheap look, made at every scan (rulings 4, 7)."""
+        if not tracked.state.signal_seen and signal_present(os.path.join(state.path, tracked.path), SIGNALS):
+            self._journal.sessions.signal(tracked.id, SIGNALS[0].decode())
+            tracked.state = hinted(tracked.state, self._clock.monotonic(), state.rules, signal_seen=True)
 
     # --- looking ------------------------------------------------------------------------------------------
 
     def _look(self, state: RootState, tracked: Tracked) -> None:
         """Look into one unfinished session; make it work when it is complete."""
         folder = os.path.join(state.path, tracked.path)
-        now = self._clock.monotonic()
-        signal = next((name for name in SIGNALS if os.path.lexists(os.path.join(folder, name))), None)
-        if signal is not None and not tracked.state.signal_seen:
-            self._journal.sessions.signal(tracked.id, signal.decode())
+        self._look_for_signal(state, tracked)
         signature = take_signature(folder) if os.path.isdir(folder) else None
-        tracked.state, verdict = observe(tracked.state, signature, signal is not None, now, state.rules)
+        # The time after the walk: what was seen at its beginning may have changed before its end.
+        now = self._clock.monotonic()
+        tracked.state, verdict = observe(tracked.state, signature, tracked.state.signal_seen, now, state.rules)
         match verdict:
             case Complete():
                 self._journal.sessions.complete(

@@ -6,17 +6,38 @@ journal's triggers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from labferry.engine.context import Context
 from labferry.engine.reports.live import LiveState, kind
+from labferry.engine.reports.sessions import attention
 from labferry.errors import LabferryError
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.model import LIVE_STATES, JobState, Lane
 
 PAUSABLE = (Lane.SEAL, Lane.REGISTER, Lane.ARCHIVE)
 REVIVABLE = (JobState.WAITING, JobState.BLOCKED, JobState.CANCELLED)
+
+
+def stuck(context: Context, code: str = "") -> list[SessionRow]:
+    """Return the sessions that wait or need a person, or only those that do for this reason."""
+    found = {row.id: row for row in unfinished(context, code, (JobState.WAITING, JobState.BLOCKED))}
+    for row in context.journal.sessions.select():
+        if row.rejected and (not code or (attention(context, row) or {}).get("code") == code):
+            found[row.id] = row
+    return list(found.values())
+
+
+def unfinished(context: Context, code: str = "", states: Collection[JobState] = LIVE_STATES) -> list[SessionRow]:
+    """Return the sessions with jobs in these states, or only those whose jobs are so for this reason."""
+    jobs = [job for job in context.journal.jobs.unfinished() if job.state in states and code in {"", job.code}]
+    return [context.session_of(job) for job in {job.session_id: job for job in jobs}.values()]
+
+
+def held(context: Context) -> list[SessionRow]:
+    """Return the sessions that are held."""
+    return [row for row in context.journal.sessions.select() if row.held_at is not None]
 
 
 def retry(context: Context, rows: Iterable[SessionRow]) -> dict[str, Any]:
@@ -27,7 +48,7 @@ def retry(context: Context, rows: Iterable[SessionRow]) -> dict[str, Any]:
     Returns
     -------
     dict
-        `jobs`: ids of the jobs; `sessions`: how many sessions settle again.
+        `jobs`: ids of the jobs; `sessions`: how many sessions settle again; `retried`: both together.
     """
     revived: list[int] = []
     settling = 0
@@ -39,16 +60,7 @@ def retry(context: Context, rows: Iterable[SessionRow]) -> dict[str, Any]:
                 context.journal.sessions.unsettle(row.id, "an operator asked for another look")
                 settling += 1
     context.wakeup.ring()
-    return {"jobs": revived, "sessions": settling}
-
-
-def retry_all(context: Context, code: str = "") -> dict[str, Any]:
-    """Queue every blocked job again, or only those blocked for one reason."""
-    blocked = context.journal.jobs.in_state(JobState.BLOCKED)
-    with context.journal.together():
-        revived = [job.id for job in blocked if code in {"", job.code} and context.journal.jobs.revive(job.id)]
-    context.wakeup.ring()
-    return {"jobs": revived, "sessions": 0}
+    return {"jobs": revived, "sessions": settling, "retried": len(revived) + settling}
 
 
 def cancel(context: Context, rows: Iterable[SessionRow], who: str) -> dict[str, Any]:

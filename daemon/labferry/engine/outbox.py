@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from labferry.errors import BlockedError, UnavailableError
+from labferry.errors import BlockedError, UnavailableError, UnexplainedError
 from labferry.journal.steps import Steps
 
 
@@ -14,12 +14,12 @@ from labferry.journal.steps import Steps
 def outbox(steps: Steps, job_id: int, name: str, request: Any) -> Iterator[None]:
     """Send one step around the body of the `with`.
 
-    A refusal and a request that was never sent leave nothing in flight, so the step is dropped. A lost answer,
-    or a kill, leaves it without an answer: the next attempt looks before it sends again.
+    A refusal, a failure that was answered, and a request that was never sent leave nothing in flight, so the step
+    is dropped. A lost answer, or a kill, leaves it without an answer: the next attempt looks before it sends again.
     """
     steps.send(job_id, name, request)
     try:
         yield
-    except (BlockedError, UnavailableError):
+    except (BlockedError, UnavailableError, UnexplainedError):
         steps.drop(job_id, name)
         raise

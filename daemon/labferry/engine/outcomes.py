@@ -10,6 +10,7 @@ from labferry.errors import (
     LabferryError,
     NotYetError,
     UnavailableError,
+    UnexplainedError,
     UnknownOutcomeError,
 )
 from labferry.model import Blocked, Outcome, Retry, Waiting, show_path
@@ -35,6 +36,8 @@ def outcome_of(error: Exception) -> Outcome:
         case ChangedError():
             why = f"{show_path(error.path)}: {error.message}"
             return Waiting(RESETTLE_WAIT, error.code, why, resettle=True)
+        case UnexplainedError():
+            return Retry(error.code, error.message)
         case LabferryError():
             return Blocked(error.code, error.message, error.hint)
         case _:

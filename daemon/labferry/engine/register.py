@@ -13,6 +13,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from labferry import __version__
+from labferry.alyx.file_records import RemoteFileRecord, mark_exists
 from labferry.alyx.registration import (
     DatasetKey,
     FileToRegister,
@@ -147,7 +148,10 @@ class Register:
             there = remote.get(key)
             if key in remote.doubled:
                 refused.append(doubled(file, remote.doubled[key]))
-            elif there is not None and self._is_registered(session, file, there):
+            elif there is not None and there.hash == file.md5 and (here := record_here(session, there)):
+                if not here.exists:
+                    # Posting the same hash again would not change it.
+                    mark_exists(context.alyx, here.id)
                 self._adopt(file, there)
             elif there is not None and (conflict := self._conflict(session, file, there)):
                 refused.append(conflict)
@@ -204,11 +208,6 @@ class Register:
             raise error
         return [error, *(self._post(job, session, folder, rest) if rest else [])]
 
-    def _is_registered(self, session: SessionRow, file: FileRow, there: RemoteDataset) -> bool:
-        """Say whether Alyx has this version of the file and knows that it is here."""
-        here = any(record.repository == session.repository and record.exists for record in there.file_records)
-        return there.hash == file.md5 and here
-
     def _conflict(self, session: SessionRow, file: FileRow, there: RemoteDataset) -> BlockedError | None:
         """Never post over content that we did not write, nor over content that is archived (ruling 10)."""
         if not there.hash or there.hash == file.md5:
@@ -262,6 +261,11 @@ class Register:
 def key_of(file: FileRow) -> DatasetKey:
     """Return how Alyx names a file: collection, revision, name."""
     return collection_revision_name(file.path)
+
+
+def record_here(session: SessionRow, there: RemoteDataset) -> RemoteFileRecord | None:
+    """Return Alyx' record that the file is on this server."""
+    return next((record for record in there.file_records if record.repository == session.repository), None)
 
 
 def doubled(file: FileRow, rows: tuple[RemoteDataset, ...]) -> BlockedError:

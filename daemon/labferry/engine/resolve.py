@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 
 from labferry.alyx.resolve import local_repository, subject_lab
+from labferry.alyx.vocabulary import VocabularySnapshot
+from labferry.config import Root
 from labferry.engine.context import ALYX, Context
 from labferry.errors import BlockedError
 from labferry.journal.jobs import Move
@@ -36,15 +38,22 @@ class Resolve:
         beat("asking Alyx for subject and repositories", 3 * context.config.alyx.timeout)
         lab = subject_lab(context.alyx, session.subject, root.lab)
         context.reachable(ALYX)
-        repository = local_repository(
-            context.words(),
+        try:
+            repository = self._repository(root, lab, context.words())
+        except BlockedError:
+            # Before a person is asked: somebody may have put it right since the words were fetched.
+            repository = self._repository(root, lab, context.vocabulary.get(context.alyx, max_age=0))
+        context.journal.sessions.resolved(session.id, lab, repository)
+        return Done()
+
+    def _repository(self, root: Root, lab: str, words: VocabularySnapshot) -> str:
+        return local_repository(
+            words,
             lab,
-            endpoint=context.config.globus.endpoint,
+            endpoint=self._context.config.globus.endpoint,
             root_path=os.fsencode(root.path),
             configured=root.repository,
         )
-        context.journal.sessions.resolved(session.id, lab, repository)
-        return Done()
 
     def finish(self, job: JobRow, move: Move) -> bool:
         """Commit the end of the attempt."""

@@ -17,7 +17,7 @@ from labferry.errors import LabferryError, UnavailableError
 from labferry.journal import JOURNAL, Journal
 from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow
-from labferry.model import Clock, JobState, Outcome, Stage, Waiting
+from labferry.model import Clock, JobState, Outcome, Stage, Waiting, show_path
 
 _log = structlog.get_logger()
 
@@ -94,7 +94,8 @@ class Worker(LaneThread):
         session = self._journal.sessions.get(job.session_id)
         assert session is not None
         log = _log.bind(
-            session=f"{session.root}:{session.path.decode('utf-8', 'backslashreplace')}",
+            root=session.root,
+            session=show_path(session.path),
             eid=session.eid,
             job=job.id,
             kind=job.kind,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import IO
 
 LARGEST = 16 * 1024 * 1024  # bytes of one file
 KEPT = 4  # older files beside the newest: PATH.1 is the youngest of them
@@ -31,7 +30,7 @@ class LogFile:
         self._largest = largest
         self._kept = kept
         self._lock = threading.Lock()
-        self._stream: IO[bytes] | None = None
+        self._descriptor: int | None = None
 
     def write(self, line: str) -> None:
         """Append one line.
@@ -43,15 +42,16 @@ class LogFile:
         """
         data = line.encode("utf-8", "backslashreplace") + b"\n"
         with self._lock:
-            stream = self._open()
-            if stream.tell() and stream.tell() + len(data) > self._largest:
+            descriptor = self._open()
+            size = os.fstat(descriptor).st_size
+            if size and size + len(data) > self._largest:
                 self._rotate()
-                stream = self._open()
+                descriptor = self._open()
             try:
-                stream.write(data)
+                while data:  # a disk that fills up takes a part, and refuses the rest
+                    data = data[os.write(descriptor, data) :]
             except OSError:
-                # Part of the line may be there: a new descriptor, and a line break before the next one.
-                self._close()
+                self._close()  # opened again, the part is made a line of its own
                 raise
 
     def close(self) -> None:
@@ -59,19 +59,19 @@ class LogFile:
         with self._lock:
             self._close()
 
-    def _open(self) -> IO[bytes]:
-        if self._stream is None:
+    def _open(self) -> int:
+        if self._descriptor is None:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            self._stream = open(descriptor, "ab+", buffering=0)
-            self._finish_last_line(self._stream)
-        return self._stream
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._finish_last_line(self._descriptor)
+        return self._descriptor
 
     @staticmethod
-    def _finish_last_line(stream: IO[bytes]) -> None:
+    def _finish_last_line(descriptor: int) -> None:
         """End a line that a crash or a full disk cut off, so that the next one stands alone."""
-        if stream.seek(0, os.SEEK_END) and os.pread(stream.fileno(), 1, stream.tell() - 1) != b"\n":
-            stream.write(b"\n")
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")
 
     def _rotate(self) -> None:
         self._close()
@@ -82,6 +82,6 @@ class LogFile:
         os.replace(self._path, f"{self._path}.1")
 
     def _close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -37,7 +37,7 @@ class Notifier:
         return cls(address, _interval(environ))
 
     def ready(self) -> None:
-        """The daemon serves: lock, journal, socket and the first scan are done."""
+        """Say that the daemon serves: lock, journal, socket and the first scan are done."""
         self._send("READY=1")
 
     def status(self, text: str) -> None:
@@ -49,11 +49,11 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def reloading(self) -> None:
-        """The daemon reads its configuration again; `ready` ends it."""
+        """Say that the daemon reads its configuration again; `ready` ends it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """The daemon is on its way out."""
+        """Say that the daemon is on its way out."""
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> None:

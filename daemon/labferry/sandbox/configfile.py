@@ -5,11 +5,14 @@ Room: sandbox. Written from a template: the sandbox must not know the daemon's c
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+
+from labferry.errors import LabferryError
 
 _TEMPLATE = """\
 # Written by `labferry sandbox`; written again at every start, because ports change.
@@ -53,6 +56,11 @@ class Places:
     root: Path
 
     @property
+    def lock(self) -> Path:
+        """Held by the sandbox that runs here."""
+        return self.root / "lock"
+
+    @property
     def database(self) -> Path:
         """Alyx's state."""
         return self.root / "alyx.sqlite"
@@ -93,9 +101,36 @@ class Places:
         return self.root / "control.sock"
 
     def create(self) -> None:
-        """Make the directories."""
-        for directory in (self.root, self.watch_root, self.archive, self.state):
-            directory.mkdir(parents=True, exist_ok=True)
+        """Make the directories.
+
+        Raises
+        ------
+        LabferryError
+            They cannot be made.
+        """
+        try:
+            for directory in (self.root, self.watch_root, self.archive, self.state):
+                directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"the sandbox cannot live in {self.root}: {error.strerror}"
+            raise LabferryError("sandbox_directory", message, "Give another directory with --dir.") from error
+
+    def take(self) -> int:
+        """Lock the directory; return the descriptor that holds the lock until it is closed.
+
+        Raises
+        ------
+        LabferryError
+            Another sandbox runs here.
+        """
+        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            message = f"another sandbox runs in {self.root}"
+            raise LabferryError("sandbox_running", message, "Stop it, or give another --dir.") from error
+        return descriptor
 
     def password(self) -> str:
         """Return the password, made up and stored (mode 0600) on the first call."""

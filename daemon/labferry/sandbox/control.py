@@ -72,7 +72,7 @@ class Control:
             return json_response(404, {"error": f"no {request.method} {request.path}", "known": known})
         try:
             return answer(request)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             return json_response(400, {"error": f"{type(error).__name__}: {error}"})
 
     def _requests(self, request: Request) -> Response:

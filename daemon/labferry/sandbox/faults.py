@@ -16,7 +16,8 @@ from labferry.sandbox.http import ConnectionDroppedError, Request, Response
 
 _ACTIONS = ("status", "drop", "delay", "hold")
 _PHASES = ("before", "after")
-_KEYS = {"id", "match", "when", "action", "times", "status", "body", "headers", "seconds"}
+_ENDS = ("go on", "drop")
+_KEYS = {"id", "match", "when", "action", "times", "status", "body", "headers", "seconds", "then"}
 
 
 @dataclass
@@ -31,6 +32,8 @@ class Rule:
         Only the so-many-th matching request, counted from 1 since the rule was added.
     times : int or None
         How often it acts; None is always.
+    then : str
+        After a hold or a delay: `go on`, or `drop` the connection.
     """
 
     id: int
@@ -44,6 +47,7 @@ class Rule:
     body: object = None
     headers: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 1.0
+    then: str = "go on"
     seen: int = 0
     hits: int = 0
     planned: int = 0
@@ -174,7 +178,7 @@ class Faults:
                     lambda: self._releases > releases or rule.id not in self._rules,
                     rule.seconds if rule.action == "delay" else None,
                 )
-        if rule.action == "drop":
+        if rule.action == "drop" or (rule.action in ("delay", "hold") and rule.then == "drop"):
             raise ConnectionDroppedError
         return rule.answer() if rule.action == "status" else None
 
@@ -186,6 +190,9 @@ def _read(rule_id: int, described: Mapping[str, object]) -> Rule:
     action, when = described.get("action"), described.get("when", "before")
     if action not in _ACTIONS or when not in _PHASES:
         raise ValueError(f"action is one of {_ACTIONS}, when one of {_PHASES}")
+    then = described.get("then", "go on")
+    if then not in _ENDS:
+        raise ValueError(f"then is one of {_ENDS}")
     match = described.get("match", "")
     if isinstance(match, str):
         match = {"text": match}
@@ -207,4 +214,5 @@ def _read(rule_id: int, described: Mapping[str, object]) -> Rule:
         described.get("body"),
         {str(name): str(value) for name, value in headers.items()},
         float(str(described.get("seconds", 1.0))),
+        str(then),
     )

@@ -6,11 +6,13 @@ no Globus in it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from labferry.errors import LabferryError
 from labferry.model import Clock, SystemClock
 from labferry.sandbox.alyx.application import RACE_WINDOW, Alyx, Limits
 from labferry.sandbox.alyx.store import Store
@@ -44,6 +46,11 @@ class Sandbox:
         Seconds in which two registrations of one new file collide.
     clock : Clock
         What time Alyx believes it is.
+
+    Raises
+    ------
+    LabferryError
+        The directory cannot be used, or the port is taken.
     """
 
     def __init__(
@@ -58,6 +65,7 @@ class Sandbox:
     ) -> None:
         self.places = Places(root.absolute())
         self.places.create()
+        self._lock = self.places.take()
         self._subjects = [{"nickname": nickname, "lab": lab} for nickname, lab in subjects]
         self._facts = world() if facts is None else facts
         clock = clock or SystemClock()
@@ -65,8 +73,13 @@ class Sandbox:
         alyx = Alyx(self._store, clock, limits or Limits(), race_window)
         log = RequestLog(self.places.requests, clock)
         self._control = Control(alyx, self._store, log, self._plant)
-        self._alyx_server = WebServer(self._control, port)
-        self._data_server = WebServer(DataServer(self.places.archive))
+        try:
+            self._alyx_server = WebServer(self._control, port)
+            self._data_server = WebServer(DataServer(self.places.archive))
+        except OSError as error:
+            os.close(self._lock)
+            message = f"port {port} of 127.0.0.1 cannot be used: {error.strerror}"
+            raise LabferryError("sandbox_port", message, "Give another --port, or none.") from error
 
     @property
     def alyx_url(self) -> str:
@@ -99,7 +112,13 @@ class Sandbox:
         return self._control.faults
 
     def start(self) -> None:
-        """Seed what is missing, write the configuration, answer from now on."""
+        """Seed what is missing, write the configuration, answer from now on.
+
+        Raises
+        ------
+        LabferryError
+            A subject is of a lab that there is not.
+        """
         self._plant()
         self.places.write_config(self.alyx_url, USERNAME, LOCAL_ENDPOINT)
         self._alyx_server.start()
@@ -111,9 +130,14 @@ class Sandbox:
         self._alyx_server.stop()
         self._data_server.stop()
         self._store.close()
+        os.close(self._lock)
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
@@ -139,4 +163,7 @@ class Sandbox:
             plant(db, self._facts)
             plant(db, repositories(str(self.places.watch_root), self.data_url))
             plant(db, {"users": [{"username": USERNAME, "password": self.places.password()}]})
-            plant(db, {"subjects": self._subjects})
+            try:
+                plant(db, {"subjects": self._subjects})
+            except ValueError as error:
+                raise LabferryError("sandbox_subject", str(error), "Give --subject NAME:LAB.") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from pathlib import Path
 from types import FrameType
@@ -70,23 +71,23 @@ class Life:
 
     def live(self) -> int:
         """Start, be ready, supervise, drain."""
-        socket = bind_socket(self._config.control.socket, self._config.control.group)
+        listener = bind_socket(self._config.control.socket, self._config.control.group)
         try:
             journal = Journal(self._state_dir, self._clock)
             try:
-                return self._with_journal(journal, socket)
+                return self._with_journal(journal, listener)
             finally:
                 journal.close()
         finally:
-            socket.close()
+            listener.close()
             Path(self._config.control.socket).unlink(missing_ok=True)
 
-    def _with_journal(self, journal: Journal, socket: object) -> int:
+    def _with_journal(self, journal: Journal, listener: socket.socket) -> int:
         unclean = journal.jobs.begin_life()
         journal.jobs.clamp_delays(self._config.worker.backoff_max)
         assembly = assemble(self._config, journal, self._wakeup, self._clock)
         live = LiveState(assembly.lanes, assembly.detect, started_at=self._clock.now(), log_file=self._log_file)
-        server = ControlServer(socket, assembly.context, live)
+        server = ControlServer(listener, assembly.context, live)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         _log.info("starting", version=__version__, pid=os.getpid(), roots=len(self._config.roots))

@@ -39,7 +39,7 @@ def start(
 
     The process has a session of its own: Ctrl-C reaches the demo alone, which then ends it in good order.
     """
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - this very interpreter, with our own module
         [sys.executable, "-m", "labferry.cli.demonstration.leash", str(os.getpid()), *module],
         env=environ,
         stdin=stdin,

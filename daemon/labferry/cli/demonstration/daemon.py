@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labferry.cli.demonstration import children
+from labferry.cli.demonstration.story import Tone
 from labferry.control.client import ControlClient
 from labferry.errors import LabferryError
 
@@ -40,7 +41,7 @@ class Daemon:
         Told what happens to the process.
     """
 
-    def __init__(self, config: Path, socket_path: Path, log: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, config: Path, socket_path: Path, log: Path, say: Callable[[str, Tone], None]) -> None:
         self.client = ControlClient(str(socket_path), ANSWER_LIMIT)
         self.starts = 0
         self._config = config
@@ -68,7 +69,7 @@ class Daemon:
             return False
         if not self._answered:
             self._answered = True
-            self._say(f"ready, process {status['pid']}")
+            self._say(f"ready, process {status['pid']}", Tone.GOOD)
         return True
 
     def _listens(self) -> bool:
@@ -96,7 +97,7 @@ class Daemon:
             raise self._failed(f"{how} before it answered")
         if self.starts >= STARTS_AT_MOST:
             raise self._failed(f"{how}, for the {self.starts}th time")
-        self._say(f"{how}; started again, as systemd would do")
+        self._say(f"{how}; started again, as systemd would do", Tone.WARN)
         self._spawn()
 
     def stop(self) -> None:

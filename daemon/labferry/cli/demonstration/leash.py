@@ -19,7 +19,7 @@ def main(parent: int, module: list[str]) -> None:
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() == parent:  # else it died before the leash was on
-        os.execv(sys.executable, [sys.executable, "-m", *module])
+        os.execv(sys.executable, [sys.executable, "-m", *module])  # noqa: S606 - a shell would be one process more
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Room: cli. Only this directory is written.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from labferry.errors import LabferryError
 
-MARK = "labferry-demo"  # the file that makes a directory a demo's; locked while a demo uses it
+MARK = "labferry-demo"  # the file that makes a directory a demo's
 SOCKET_NAME = "control.sock"
 LONGEST_SOCKET = 107  # bytes: a Unix socket's address has no room for more
 
@@ -32,8 +31,8 @@ def demo_directory(keep: Path | None) -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="labferry-demo-")) if keep is None else _kept(keep.absolute())
     try:
         _require_short(directory)
-        with _locked(directory):
-            yield directory
+        _mark(directory)
+        yield directory
     finally:
         if keep is None:
             shutil.rmtree(directory, ignore_errors=True)
@@ -44,9 +43,7 @@ def _kept(directory: Path) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
         strangers = os.listdir(directory) and not (directory / MARK).exists()
     except OSError as error:
-        raise _unusable(
-            f"{directory} cannot be used: {error.strerror}", "Give --keep a directory that you may write."
-        ) from error
+        raise _not_writable(directory, error) from error
     if strangers:
         raise _unusable(
             f"{directory} holds other files, and no demo was kept there before",
@@ -64,22 +61,17 @@ def _require_short(directory: Path) -> None:
         )
 
 
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Keep a second demo out; the kernel unlocks when this process ends, however it ends."""
+def _mark(directory: Path) -> None:
     try:
-        descriptor = os.open(directory / MARK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        (directory / MARK).touch()
     except OSError as error:
-        raise _unusable(
-            f"{directory} cannot be written: {error.strerror}", "Give --keep a directory that you may write."
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise _unusable(f"another demo runs in {directory}", "Wait for its end, or give another directory.") from None
-    finally:
-        os.close(descriptor)
+        raise _not_writable(directory, error) from error
+
+
+def _not_writable(directory: Path, error: OSError) -> LabferryError:
+    return _unusable(
+        f"{directory} cannot be used: {error.strerror}", "Give --keep a directory that you may write."
+    )
 
 
 def _unusable(message: str, hint: str) -> LabferryError:

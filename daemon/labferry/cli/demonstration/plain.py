@@ -19,6 +19,9 @@ _WHO = 24  # characters of subject, date and number
 class View(Protocol):
     """Shows a story while it happens."""
 
+    def note(self, text: str) -> None:
+        """Show a sentence about the demo itself."""
+
     def line(self, line: Line) -> None:
         """Show that something happened."""
 
@@ -31,6 +34,9 @@ class View(Protocol):
 
 class Silent:
     """Shows nothing: only the result counts."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
 
     def line(self, line: Line) -> None:
         """Nothing."""
@@ -53,6 +59,10 @@ class Plain:
 
     def __init__(self, elapsed: Callable[[], float]) -> None:
         self._elapsed = elapsed
+
+    def note(self, text: str) -> None:
+        """Print it."""
+        click.echo(text)
 
     def line(self, line: Line) -> None:
         """Print it."""

@@ -145,7 +145,9 @@ class Row:
         return f"verifying {self.compared}/{self.datasets}", Tone.BUSY
 
     def _work_words(self) -> tuple[str, Tone]:
-        live = [job for job in self.known.get("jobs", ()) if job["state"] in {"queued", "running", "waiting", "blocked"}]
+        live = [
+            job for job in self.known.get("jobs", ()) if job["state"] in {"queued", "running", "waiting", "blocked"}
+        ]
         if not live:
             return str(self.state), Tone.BUSY
         job = live[0]
@@ -253,5 +255,5 @@ def _line(row: Row, event: Mapping[str, Any]) -> Line | None:
     if action == JobKind.REGISTER:
         return Line(row.name, f"registered: {human.plural(files.get('datasets', 0), 'dataset')} in Alyx", Tone.BUSY)
     if action == JobKind.ARCHIVE:
-        return Line(row.name, f"archived: {human.plural(files.get('archived', 0), 'copy', 'copies')}, MD5 checked", Tone.GOOD)
+        return Line(row.name, f"archived: {human.plural(files.get('archived', 0), 'file')}, MD5 checked", Tone.GOOD)
     return None

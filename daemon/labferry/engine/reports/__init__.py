@@ -8,6 +8,6 @@ functions return is the documented interface of `docs/control.md`; it only grows
 * `places`, `find`: from what an operator types to a folder or a session.
 * `status`, `health`, `metrics`: the promise at a glance.
 * `sessions`, `jobs`, `history`, `logs`: lists, and one session in full.
-* `explain`, `verdicts`, `inside`: why a folder is where it is.
+* `explain`, `explain_session`, `explain_file`, `verdicts`: why a folder is where it is.
 * `match`: which files of a folder are datasets.
 """

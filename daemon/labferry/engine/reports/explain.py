@@ -1,4 +1,4 @@
-"""Why is this folder where it is? An answer for any path below a root, without waiting for anybody."""
+"""Why a folder is where it is: an answer for any path below a root, without waiting for anybody."""
 
 from __future__ import annotations
 

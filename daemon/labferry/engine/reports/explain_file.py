@@ -1,4 +1,4 @@
-"""Why is this file, or folder, of a session where it is?"""
+"""Why a file, or a folder, within a session is where it is."""
 
 from __future__ import annotations
 

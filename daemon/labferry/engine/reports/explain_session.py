@@ -1,4 +1,4 @@
-"""Why is this session where it is? From the journal and the live state alone; the disk is not touched."""
+"""Why a session is where it is: from the journal and the live state alone; the disk is not touched."""
 
 from __future__ import annotations
 

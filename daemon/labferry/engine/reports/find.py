@@ -1,4 +1,4 @@
-"""Which session does an operator mean?"""
+"""Which session an operator means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the promise kept? Conditions with a name, a severity and a sentence; a closed list.
+"""Whether the promise is kept: conditions with a name, a severity and a sentence; a closed list.
 
 Pure: takes facts, returns conditions. `status` shows them, `/healthz` answers with them, alerts are made of them.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections import deque
@@ -15,7 +16,6 @@ from labferry.journal.rows import SessionRow
 from labferry.model import show_path
 
 BLOCK = 64 * 1024
-FARTHEST_BACK = 64 * 1024 * 1024  # bytes of the file that are searched for the last lines
 LINES = 100
 MOST_LINES = 10_000
 
@@ -31,17 +31,21 @@ def logs(live: LiveState, row: SessionRow | None, lines: int = LINES) -> list[En
     LabferryError
         `no_log_file`: the log goes elsewhere.
     """
+    return _last(live, row, lines, None)
+
+
+def _last(live: LiveState, row: SessionRow | None, lines: int, end: int | None) -> list[Entry]:
+    """Return the last entries; with `end`, only what stands before that position of the newest file."""
     wanted = _about(row)
     last: deque[Entry] = deque(maxlen=min(lines, MOST_LINES))
     if lines <= 0:
         return []
-    with _open(live) as stream:
-        for line in _backwards(stream):
-            entry = _entry(line)
-            if entry is not None and wanted(entry):
-                last.appendleft(entry)
-                if len(last) == last.maxlen:
-                    break
+    for line in _all_backwards(live, end):
+        entry = _entry(line)
+        if entry is not None and wanted(entry):
+            last.appendleft(entry)
+            if len(last) == last.maxlen:
+                break
     return list(last)
 
 
@@ -53,8 +57,7 @@ def follow(live: LiveState, row: SessionRow | None, lines: int = LINES) -> Itera
     wanted = _about(row)
     stream = _open(live)
     try:
-        stream.seek(0, os.SEEK_END)
-        yield logs(live, row, lines)
+        yield _last(live, row, lines, stream.seek(0, os.SEEK_END))
         rest = b""
         while True:
             fresh = rest + stream.read(4 * BLOCK)
@@ -105,19 +108,28 @@ def _was_rotated(stream: IO[bytes], path: Path | None) -> bool:
     return (now.st_dev, now.st_ino) != (ours.st_dev, ours.st_ino) or ours.st_size < stream.tell()
 
 
-def _backwards(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a file from the last to the first, as far back as is reasonable."""
-    position = stream.seek(0, os.SEEK_END)
-    farthest = max(0, position - FARTHEST_BACK)
+def _all_backwards(live: LiveState, end: int | None) -> Iterator[bytes]:
+    """Yield the lines of the log from the last to the first; full files are beside it as `.1`, `.2` and so on."""
+    with _open(live) as stream:
+        yield from _backwards(stream, end)
+    for number in itertools.count(1):
+        try:
+            with open(f"{live.log_file}.{number}", "rb") as stream:
+                yield from _backwards(stream, None)
+        except OSError:
+            return
+
+
+def _backwards(stream: IO[bytes], end: int | None) -> Iterator[bytes]:
+    position = stream.seek(0, os.SEEK_END) if end is None else end
     rest = b""
-    while position > farthest:
-        size = min(BLOCK, position - farthest)
+    while position > 0:
+        size = min(BLOCK, position)
         position -= size
         stream.seek(position)
         rest, *lines = (stream.read(size) + rest).split(b"\n")
         yield from reversed(lines)
-    if farthest == 0:
-        yield rest
+    yield rest
 
 
 def _entry(line: bytes) -> Entry | None:

@@ -73,7 +73,7 @@ def _place(context: Context, text: str) -> Place:
     for place, look in looks:
         if look.standing in {Standing.FOLDER, Standing.FILE}:
             return place
-    for place, look in looks:
+    for _, look in looks:
         if look.standing is Standing.UNREADABLE:
             raise LabferryError("unreadable", f"{show_path(look.part)} cannot be read: {look.error}.")
         if look.standing is Standing.LINK:

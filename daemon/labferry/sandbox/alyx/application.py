@@ -5,6 +5,7 @@ Room: sandbox.
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 
 from labferry.model import Clock
@@ -57,7 +58,7 @@ class Alyx:
         store: Store,
         clock: Clock,
         limits: Limits = Limits(),
-        race_window: float = RACE_WINDOW,  # noqa: B008
+        race_window: float = RACE_WINDOW,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -112,6 +113,8 @@ class Alyx:
             raise detail(405, f'Method "{method}" not allowed.')
         except (Refusal, Failure) as refusal:
             return refusal.response()
+        except (TypeError, ValueError, AttributeError, LookupError, sqlite3.Error) as error:
+            return Failure(str(error)).response()  # the real server, too, sends the text of what it did not expect
 
     def _schema(self, _: Call) -> Response:
         response = json_response(200, self._description)

@@ -8,10 +8,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import cast
 
-from labferry.sandbox.alyx.answers import by_hand, missing
+from labferry.sandbox.alyx.answers import Failure, by_hand, missing
 from labferry.sandbox.alyx.api import Call, Route
 from labferry.sandbox.alyx.fields import (
-    QC,
     QC_NAMES,
     Field,
     anything,
@@ -22,8 +21,11 @@ from labferry.sandbox.alyx.fields import (
     many,
     named,
     quality,
+    read_quality,
+    reference,
     text,
 )
+from labferry.sandbox.alyx.paths import GOOD_COLLECTION
 from labferry.sandbox.alyx.queries import Column, Condition, Custom, Listing, Parameter
 from labferry.sandbox.alyx.store import Database, Row, Value, from_json, new_id, to_json
 from labferry.sandbox.http import Response, json_response
@@ -34,6 +36,8 @@ ONLINE = (
 )
 """SQL: dataset `x` exists in a server repository, which is when clients list it."""
 
+_MAX_LABEL = 64
+_BAD_COLLECTION = "Collections must only contain letters, numbers, hyphens, underscores and forward slashes."
 _RECORDS = (
     'SELECT f.id, f.data_repository, f.relative_path, f."exists", r.globus_path, r.data_url, '
     "r.globus_is_personal FROM file_record f JOIN repository r ON r.name = f.data_repository "
@@ -165,15 +169,15 @@ def _read(call: Call) -> Response:
 
 _FIELDS = (
     Field("name", text(255, blank=False), required=True),
-    Field("created_by", named("user", "username")),
-    Field("dataset_type", named("dataset_type"), required=True),
-    Field("data_format", named("data_format")),
+    reference("created_by", named("user", "username")),
+    reference("dataset_type", named("dataset_type"), required=True),
+    reference("data_format", named("data_format")),
     Field("collection", text(255), null=True),
-    Field("session", link("session", "sessions")),
-    Field("file_size", integer, null=True, kind="integer"),
-    Field("hash", text(64), null=True),
-    Field("version", text(64), null=True),
-    Field("revision", named("revision")),
+    reference("session", link("session", "sessions")),
+    Field("file_size", integer(64), null=True, kind="integer"),
+    Field("hash", text(), null=True),
+    Field("version", text(), null=True),
+    reference("revision", named("revision")),
     Field("default_dataset", boolean, null=True, kind="boolean"),
     Field("tags", many("tag"), kind="array"),
     Field("qc", quality("qc")),
@@ -209,8 +213,11 @@ def _columns(call: Call, values: dict[str, object]) -> dict[str, Value]:
     if "json" in columns:
         columns["json"] = to_json(columns["json"])
     for name in ("collection", "hash", "version"):
-        if name in columns:
-            columns[name] = columns[name] or ""
+        if name in columns and columns[name] is None:
+            message = f'null value in column "{name}" of relation "data_dataset" violates not-null constraint\n'
+            raise Failure(message)
+        if name != "collection" and len(str(columns.get(name, ""))) > _MAX_LABEL:
+            raise Failure(f"value too long for type character varying({_MAX_LABEL})\n")
     return cast("dict[str, Value]", {**columns, "auto_datetime": call.now})
 
 
@@ -218,6 +225,8 @@ def _written(call: Call, values: dict[str, object]) -> Row:
     if "tags" in values:
         call.db.replace_links("dataset_tag", ("dataset", call.key), "tag", cast("list[str]", values["tags"]))
     row = _row(call)
+    if row["collection"] and not GOOD_COLLECTION.fullmatch(row["collection"]):
+        raise Failure(f"{{'collection': ['{_BAD_COLLECTION}']}}")  # what was written stays
     link_dataset(call.db, call.key, row["session"], row["collection"])
     return row
 
@@ -261,7 +270,7 @@ def _tagged(flag: str) -> Custom:
 
 
 def _quality(_: Call, spelled: str) -> Condition:
-    return Condition("x.qc = ?", (QC.get(spelled.upper().strip(), -1),))
+    return Condition("x.qc = ?", (read_quality(spelled),))
 
 
 LISTING = Listing(
@@ -310,7 +319,7 @@ LISTING = Listing(
         "subject": Parameter("session__subject__nickname"),
         "lab": Parameter("session__lab__name"),
         "date": Parameter("session__start_time__date"),
-        "experiment_number": Parameter("session__number", "number"),
+        "experiment_number": Parameter("session__number"),
         "created_by": Parameter("created_by__username"),
         "created_date": Parameter("created_datetime__date"),
         "dataset_type": Parameter("dataset_type__name"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from urllib.parse import urlsplit
 
-from labferry.sandbox.alyx.answers import invalid, several
+from labferry.sandbox.alyx.answers import Failure, invalid, several
 from labferry.sandbox.alyx.moments import read_moment
 from labferry.sandbox.alyx.store import Database
 
@@ -24,6 +24,20 @@ _FALSE = frozenset({"f", "n", "no", "false", "off", "0"})
 _MOMENT_FORMATS = "YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z]"
 _REQUIRED = "This field is required."
 _NOT_NULL = "This field may not be null."
+
+
+def read_quality(spelled: str) -> int:
+    """Return the number of a QC outcome named in a filter.
+
+    Raises
+    ------
+    Failure
+        There is none of that name; the missing space is the real server's.
+    """
+    try:
+        return QC[spelled.upper().strip()]
+    except KeyError as error:
+        raise Failure(f"Invalidqc, choices are: {', '.join(QC)}") from error
 
 
 class ComplaintError(ValueError):
@@ -45,6 +59,8 @@ class Field:
         Checks and converts a value that is not null.
     required, null : bool
         Whether it must be given, whether null is allowed.
+    refers : bool
+        It names another record, and an empty string means none.
     kind : str
         The JSON type shown in the schema.
     """
@@ -54,6 +70,12 @@ class Field:
     required: bool = False
     null: bool = False
     kind: str = "string"
+    refers: bool = False
+
+
+def reference(name: str, parse: Parser, *, required: bool = False, null: bool = False) -> Field:
+    """Return a field that names another record."""
+    return Field(name, parse, required, null, refers=True)
 
 
 def check(fields: Sequence[Field], db: Database, data: object, *, partial: bool = False) -> dict[str, object]:
@@ -84,7 +106,7 @@ def check(fields: Sequence[Field], db: Database, data: object, *, partial: bool 
 
 
 def _value(field: Field, db: Database, value: object) -> object:
-    if value is not None:
+    if value is not None and not (field.refers and value == ""):
         return field.parse(db, value)
     if field.null:
         return None
@@ -114,12 +136,22 @@ def text(limit: int | None = None, *, blank: bool = True) -> Parser:
     return parse
 
 
-def integer(_: Database, value: object) -> object:
-    """Parse a whole number; `"001"` and `2.0` are ones."""
-    try:
-        return int(re.sub(r"\.0*\s*$", "", str(value)))
-    except ValueError as error:
-        raise ComplaintError("A valid integer is required.") from error
+def integer(bits: int = 32) -> Parser:
+    """Return a parser for whole numbers of so many bits; `"001"` and `2.0` are ones."""
+    lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+    def parse(_: Database, value: object) -> object:
+        try:
+            found = int(re.sub(r"\.0*\s*$", "", str(value)))
+        except ValueError as error:
+            raise ComplaintError("A valid integer is required.") from error
+        if found > highest:
+            raise ComplaintError(f"Ensure this value is less than or equal to {highest}.")
+        if found < lowest:
+            raise ComplaintError(f"Ensure this value is greater than or equal to {lowest}.")
+        return found
+
+    return parse
 
 
 def number(_: Database, value: object) -> object:
@@ -187,8 +219,6 @@ def named(table: str, column: str = "name") -> Parser:
     query = " ".join(["SELECT", column, "FROM", table, "WHERE", column, "= ?"])
 
     def parse(db: Database, value: object) -> object:
-        if not isinstance(value, str | int | float):
-            raise ComplaintError("Invalid value.")
         row = db.one(query, str(value))
         if row is None:
             raise ComplaintError(f"Object with {column}={value} does not exist.")
@@ -230,9 +260,13 @@ def row_id(table: str) -> Parser:
     query = " ".join(["SELECT id FROM", table, "WHERE id = ?"])
 
     def parse(db: Database, value: object) -> object:
-        if db.one(query, str(value)) is None:
+        try:
+            key = str(uuid.UUID(str(value)))
+        except ValueError as error:
+            raise ComplaintError(f"“{value}” is not a valid UUID.") from error
+        if db.one(query, key) is None:
             raise ComplaintError(f"Object with id={value} does not exist.")
-        return str(value)
+        return key
 
     return parse
 

@@ -11,17 +11,27 @@ from typing import cast
 
 from labferry.sandbox.alyx.answers import invalid, missing
 from labferry.sandbox.alyx.api import Call, Route
-from labferry.sandbox.alyx.fields import Field, anything, boolean, check, link, named, text
+from labferry.sandbox.alyx.fields import ComplaintError, Field, anything, boolean, check, link, named, reference, text
+from labferry.sandbox.alyx.paths import GOOD_PATH
 from labferry.sandbox.alyx.queries import Column, Listing, Parameter
-from labferry.sandbox.alyx.store import Row, Value, from_json, new_id, to_json
+from labferry.sandbox.alyx.store import Database, Row, Value, from_json, new_id, to_json
 from labferry.sandbox.http import Response, json_response
 
+
+
+def _path(db: Database, value: object) -> object:
+    path = str(text(1000, blank=False)(db, value))
+    if not GOOD_PATH.fullmatch(path):
+        raise ComplaintError("Invalid path")
+    return path
+
+
 _FIELDS = (
-    Field("dataset", link("dataset", "datasets"), required=True),
-    Field("data_repository", named("repository"), required=True),
+    reference("dataset", link("dataset", "datasets"), required=True),
+    reference("data_repository", named("repository"), required=True),
     Field("name", text(255)),
     Field("json", anything, null=True, kind="object"),
-    Field("relative_path", text(1000, blank=False), required=True),
+    Field("relative_path", _path, required=True),
     Field("exists", boolean, kind="boolean"),
 )
 _NOT_UNIQUE = "The fields data_repository, relative_path must make a unique set."

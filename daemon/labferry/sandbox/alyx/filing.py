@@ -5,7 +5,6 @@ Room: sandbox. Every statement is committed by itself, so whatever fails leaves 
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -14,16 +13,15 @@ from dataclasses import dataclass
 from labferry.sandbox.alyx.answers import Failure, by_hand, several
 from labferry.sandbox.alyx.api import Call
 from labferry.sandbox.alyx.datasets import is_protected, link_dataset
-from labferry.sandbox.alyx.fields import QC
+from labferry.sandbox.alyx.fields import QC, QC_NAMES
 from labferry.sandbox.alyx.moments import read_day
-from labferry.sandbox.alyx.paths import DatasetPath, data_format_of, dataset_type_of, session_path
+from labferry.sandbox.alyx.paths import GOOD_PATH, DatasetPath, data_format_of, dataset_type_of, session_path
 from labferry.sandbox.alyx.sessions import users_of
 from labferry.sandbox.alyx.store import Database, Row, Value, new_id
 
 _MAX_NAME = 255
 _MAX_LABEL = 64
 _MAX_SIZE = 2**63 - 1
-_GOOD_PATH = re.compile(r"[a-zA-Z0-9_][^\\:]+")
 _OWNED = "session IS ? AND content_type IS ? AND object_id IS ?"
 
 
@@ -61,14 +59,15 @@ class File:
 class Filing:
     """What holds for all files of a request.
 
-    `exists_in` are the repositories where the files are said to be.
+    `exists_in` are the repositories where the files are said to be. Anything true as `default` takes the default
+    away from other revisions, but only `True` itself gives it to this one.
     """
 
     user: str | None
     owner: Owner
     repositories: Sequence[str]
     exists_in: Sequence[str]
-    default: bool
+    default: object
     types: list[Row]
 
 
@@ -167,7 +166,7 @@ def register_file(call: Call, filing: Filing, file: File) -> str:
             path.name,
         )
     dataset, is_new = _get_or_create(call, filing, path, types)
-    _grade(db, dataset, filing.default, file)
+    _grade(db, dataset, file, default=filing.default is True)
     if not is_new and is_protected(db, dataset["id"]):
         raise by_hand(403, "detail", f"Dataset {dataset['id']} is protected, cannot patch")
     patched = _describe(call, dataset, filing, file)
@@ -200,9 +199,9 @@ def _get_or_create(call: Call, filing: Filing, path: DatasetPath, types: tuple[s
     return call.db.all("SELECT * FROM dataset WHERE id = ?", dataset)[0], True
 
 
-def _grade(db: Database, dataset: Row, default: bool, file: File) -> None:
-    qc = QC.get(file.qc.upper())
-    if qc is None:
+def _grade(db: Database, dataset: Row, file: File, *, default: bool) -> None:
+    qc = QC.get(file.qc.upper(), int(file.qc) if file.qc.isdigit() else None)
+    if qc not in QC_NAMES:
         message = f'Invalid QC value "{file.qc}" for dataset "{file.path.relative_path}"'
         raise by_hand(400, "detail", message)
     db.update("dataset", ("id", dataset["id"]), {"default_dataset": default, "qc": qc})
@@ -237,7 +236,7 @@ def _record(db: Database, dataset: str, repository: str, path: DatasetPath, *, e
         if patched:
             db.update("file_record", ("id", row["id"]), {"exists": exists, "json": None})
         return
-    if not _GOOD_PATH.fullmatch(where):
+    if not GOOD_PATH.fullmatch(where):
         raise by_hand(400, "detail", f"Invalid file record \"{where}\": {{'relative_path': ['Invalid path']}}")
     values: dict[str, Value] = {
         "id": new_id(),

@@ -11,15 +11,24 @@ from typing import cast
 from labferry.sandbox.alyx.answers import invalid, missing
 from labferry.sandbox.alyx.api import Call, Route
 from labferry.sandbox.alyx.datasets import ONLINE, show_online
-from labferry.sandbox.alyx.fields import Field, anything, check, row_id, text
+from labferry.sandbox.alyx.fields import ComplaintError, Field, anything, check, reference, row_id, text
 from labferry.sandbox.alyx.queries import Column, Listing, Parameter
 from labferry.sandbox.alyx.store import Database, Row, Value, from_json, new_id, to_json
 from labferry.sandbox.http import Response, json_response
 
+_MODELS = ("3A", "3B1", "3B2", "NP2.1", "NP2.4")
+
+
+def _model(_: Database, value: object) -> object:
+    if value not in _MODELS:
+        raise ComplaintError(f"Object with probe_model={value} does not exist.")
+    return value
+
+
 _FIELDS = (
-    Field("session", row_id("session")),
+    reference("session", row_id("session")),
     Field("name", text(255)),
-    Field("model", text(255)),
+    reference("model", _model),
     Field("serial", text(255)),
     Field("json", anything, null=True, kind="object"),
 )

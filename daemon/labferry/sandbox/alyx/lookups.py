@@ -16,6 +16,7 @@ from labferry.sandbox.alyx.fields import (
     moment,
     named,
     number,
+    reference,
     text,
 )
 from labferry.sandbox.alyx.queries import Column, Parameter
@@ -235,7 +236,7 @@ TABLES = (
         "LabLocation",
         _location,
         {"name": Column("name"), "lab__name": Column("lab")},
-        fields=(_NAME, Field("lab", named("lab")), _JSON),
+        fields=(_NAME, reference("lab", named("lab")), _JSON),
         on_list="GET",
         on_row="GET PUT PATCH",
     ),
@@ -272,7 +273,7 @@ TABLES = (
             Field("globus_path", text(1000)),
             Field("hostname", text(200)),
             Field("data_url", text(200), null=True),
-            Field("repository_type", named("repository_type"), null=True),
+            reference("repository_type", named("repository_type"), null=True),
             Field("globus_endpoint_id", identifier, null=True),
             Field("globus_is_personal", boolean, null=True, kind="boolean"),
             _JSON,
@@ -287,7 +288,7 @@ TABLES = (
         order="name",
         fields=(
             _NAME,
-            Field("created_by", named("user", "username"), null=True),
+            reference("created_by", named("user", "username"), null=True),
             _DESCRIPTION,
             Field("filename_pattern", _lower_case),
         ),

@@ -45,7 +45,7 @@ def read_day(text: str) -> str:
     if not _DAY.match(text):
         raise Failure(f"['“{text}” value has an invalid date format. It must be in YYYY-MM-DD format.']")
     try:
-        return datetime.strptime(text, "%Y-%m-%d").date().isoformat()  # noqa: DTZ007
+        return datetime.strptime(text, "%Y-%m-%d").date().isoformat()
     except ValueError as error:
         message = f"['“{text}” value has the correct format (YYYY-MM-DD) but it is an invalid date.']"
         raise Failure(message) from error

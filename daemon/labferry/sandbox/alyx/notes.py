@@ -11,13 +11,13 @@ from typing import cast
 from labferry.sandbox.alyx.answers import Failure, missing
 from labferry.sandbox.alyx.api import Call, Route
 from labferry.sandbox.alyx.contents import ContentType, content_type
-from labferry.sandbox.alyx.fields import Field, anything, check, identifier, moment, named, text
+from labferry.sandbox.alyx.fields import Field, anything, check, identifier, moment, named, reference, text
 from labferry.sandbox.alyx.queries import Column, Listing
 from labferry.sandbox.alyx.store import Row, Value, from_json, new_id, to_json
 from labferry.sandbox.http import Response, json_response
 
 _FIELDS = (
-    Field("user", named("user", "username"), required=True),
+    reference("user", named("user", "username"), required=True),
     Field("date_time", moment),
     Field("content_type", lambda _, value: content_type(str(value)), required=True),
     Field("object_id", identifier, required=True),

@@ -1,7 +1,7 @@
-"""How the server reads paths, dataset types and formats from file names, with its blind spots.
+r"""How the server reads paths, dataset types and formats from file names, with its blind spots.
 
 Room: sandbox. Pure functions over text and tables. The worst of the blind spots: the first folder outside
-the alphabet `[\\w.-]` and everything below it are silently dropped from the collection.
+the alphabet `[\w.-]` and everything below it are silently dropped from the collection.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ _OBJECT_ATTRIBUTE = re.compile(
     r"(?:_[a-zA-Z0-9]+_)?(?P<object>[a-zA-Z0-9]\w*)"
     r"\.(?P<attribute>(?:_[a-z]+_)?[a-zA-Z0-9]+(?:_(?:times|intervals)(?=[_.]))?)(?:_\w+)?(?:\.[\w.-]+)*\.\w+$"
 )
+GOOD_PATH = re.compile(r"[a-zA-Z0-9_][^\\:]+")
+"""What a file record's path may be."""
+GOOD_COLLECTION = re.compile(r"[\w./-]+")
+"""What a dataset's collection may be."""
 _ONE_REVISION = (
     "Invalid ALF path. There must be only 1 revision and it cannot containsub folders. "
     "A revision folder must be surrounded by pound signs (#)."

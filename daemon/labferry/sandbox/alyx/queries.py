@@ -7,7 +7,6 @@ built from those declarations, values are always bound.
 from __future__ import annotations
 
 import ast
-import math
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -163,7 +162,7 @@ class Listing:
             name = "__".join(parts[:length])
             column = self.columns.get("id" if name == "pk" else name)
             if column is not None:
-                return column.where(_lookup(column, parts[length:], value))
+                return column.where(_lookup(name, column, parts[length:], value))
         known = sorted({name.split("__")[0] for name in self.columns})
         message = f"Cannot resolve keyword '{parts[0]}' into field. Choices are: {', '.join(known)}"
         raise Failure(message)
@@ -254,7 +253,19 @@ _SUBSTRING = {
 _LOOKUPS = frozenset({"in", "isnull", *_COMPARE, *_SUBSTRING, *("i" + name for name in _SUBSTRING)})
 
 
-def _lookup(column: Column, transforms: list[str], value: object) -> Condition:
+_FIELDS = {
+    "text": "CharField",
+    "int": "IntegerField",
+    "bool": "BooleanField",
+    "uuid": "UUIDField",
+    "time": "DateTimeField",
+    "day": "DateField",
+    "json": "JSONField",
+    "any": "FloatField",
+}
+
+
+def _lookup(name: str, column: Column, transforms: list[str], value: object) -> Condition:
     expression, kind = column.sql, column.kind
     rest = list(transforms)
     if kind == "json" and rest == ["has_key"]:
@@ -268,8 +279,10 @@ def _lookup(column: Column, transforms: list[str], value: object) -> Condition:
         expression, kind, rest = f"substr({expression}, 1, 10)", "day", rest[1:]
     lookup = rest[0] if rest else "exact"
     if lookup not in _LOOKUPS or len(rest) > 1:
-        message = f"Unsupported lookup '{lookup}' for the field or join on the field not permitted."
+        message = f"Unsupported lookup '{lookup}' for {_FIELDS[kind]} or join on the field not permitted."
         raise Failure(message)
+    if kind == "int" and isinstance(value, str) and not value.lstrip("-").isdigit():
+        raise Failure(f"Field '{name.split('__')[-1]}' expected a number but got '{value}'.")
     return _compare(expression, kind, lookup, value)
 
 
@@ -307,10 +320,10 @@ def _bind(kind: str, value: object) -> Value:
             return str(uuid.UUID(str(value)))
         except ValueError as error:
             raise Failure(f"['“{value}” is not a valid UUID.']") from error
-    if kind in ("int", "any") and isinstance(value, bool | int | float):
-        return int(value) if math.floor(value) == value else value
     if kind == "int":
-        raise Failure(f"Field expected a number but got '{value}'.")
+        return int(str(value).partition(".")[0])
+    if kind == "any" and isinstance(value, bool | int | float):
+        return value
     if kind == "bool":
         return int(bool(value))
     return str(value)

@@ -246,7 +246,7 @@ CREATE TABLE IF NOT EXISTS weighing (
 CREATE TABLE IF NOT EXISTS water_administration (
     id TEXT PRIMARY KEY,
     subject TEXT NOT NULL REFERENCES subject ON DELETE CASCADE,
-    date_time TEXT NOT NULL,
+    date_time TEXT,
     water_administered REAL,
     water_type TEXT REFERENCES water_type,
     user TEXT REFERENCES user ON DELETE SET NULL,

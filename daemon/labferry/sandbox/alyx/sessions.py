@@ -22,6 +22,8 @@ from labferry.sandbox.alyx.fields import (
     moment,
     named,
     quality,
+    read_quality,
+    reference,
     text,
 )
 from labferry.sandbox.alyx.fields import subject as subject_field
@@ -31,21 +33,21 @@ from labferry.sandbox.alyx.store import Database, Row, Value, from_json, new_id,
 from labferry.sandbox.http import Response, json_response
 
 FIELDS = (
-    Field("subject", subject_field, required=True),
+    reference("subject", subject_field, required=True),
     Field("users", many("user", "username"), kind="array"),
-    Field("location", named("location"), null=True),
+    reference("location", named("location"), null=True),
     Field("procedures", many("procedure"), kind="array"),
-    Field("lab", named("lab")),
+    reference("lab", named("lab")),
     Field("projects", many("project"), kind="array"),
     Field("type", text(255), null=True),
     Field("task_protocol", text(1023)),
-    Field("number", integer, null=True, kind="integer"),
+    Field("number", integer(), null=True, kind="integer"),
     Field("start_time", moment, null=True),
     Field("end_time", moment, null=True),
     Field("narrative", text()),
-    Field("parent_session", link("session", "sessions"), null=True),
-    Field("n_correct_trials", integer, null=True, kind="integer"),
-    Field("n_trials", integer, null=True, kind="integer"),
+    reference("parent_session", link("session", "sessions"), null=True),
+    Field("n_correct_trials", integer(), null=True, kind="integer"),
+    Field("n_trials", integer(), null=True, kind="integer"),
     Field("extended_qc", anything, null=True, kind="object"),
     Field("qc", quality("qc")),
     Field("json", anything, null=True, kind="object"),
@@ -234,10 +236,7 @@ def _in_json(column: str) -> Custom:
 
 
 def _quality(_: Call, text_: str) -> Condition:
-    names = {name.lower(): number for name, number in QC.items()}
-    if text_.lower().strip() not in names:
-        raise Failure(f"Invalidqc, choices are: {', '.join(QC)}")
-    return Condition("s.qc = ?", (names[text_.lower().strip()],))
+    return Condition("s.qc = ?", (read_quality(text_),))
 
 
 _OF_DATASETS = "SELECT 1 FROM dataset x WHERE x.session = s.id AND {}"

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
-Value = str | int | float | bytes | None
+Value = str | int | float | None
 Row = sqlite3.Row
 
 

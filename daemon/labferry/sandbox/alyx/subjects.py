@@ -19,6 +19,7 @@ from labferry.sandbox.alyx.fields import (
     day,
     many,
     named,
+    reference,
     text,
 )
 from labferry.sandbox.alyx.queries import Column, Condition, Listing, Parameter
@@ -86,13 +87,13 @@ def _in_full(call: Call, row: Row) -> dict[str, object]:
 
 _FIELDS = (
     Field("nickname", text(64, blank=False), required=True),
-    Field("responsible_user", named("user", "username")),
+    reference("responsible_user", named("user", "username")),
     Field("birth_date", day, null=True),
     Field("death_date", day, null=True),
     Field("species", text(255), null=True),
     Field("sex", text(1)),
     Field("projects", many("project"), kind="array"),
-    Field("lab", named("lab"), required=True),
+    reference("lab", named("lab"), required=True),
     Field("description", text()),
     Field("json", anything, null=True, kind="object"),
 )
@@ -101,7 +102,7 @@ _FIELDS = (
 def _create(call: Call) -> Response:
     values = check(_FIELDS, call.db, call.data)
     key = new_id()
-    row = {"id": key, "responsible_user": call.username, **_columns(values)}
+    row = {"id": key, "responsible_user": call.username, "species": "Laboratory mouse", **_columns(values)}
     try:
         call.db.insert("subject", row)
     except sqlite3.IntegrityError as error:

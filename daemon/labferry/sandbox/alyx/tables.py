@@ -78,9 +78,7 @@ class Table:
 
     def routes(self) -> list[Route]:
         """Return the list's route and the row's."""
-        listing = Listing(
-            self.table, self.columns, self.render, self.parameters, self.order, generic=self.generic
-        )
+        listing = Listing(self.table, self.columns, self.render, self.parameters, self.order, generic=self.generic)
         lists: dict[str, Endpoint] = {"GET": listing.answer, "POST": self._create}
         rows: dict[str, Endpoint] = {
             "GET": self._read,

@@ -9,7 +9,7 @@ from typing import cast
 
 from labferry.sandbox.alyx.answers import missing
 from labferry.sandbox.alyx.api import Call, Route
-from labferry.sandbox.alyx.fields import Field, boolean, check, moment, named, number, row_id, subject
+from labferry.sandbox.alyx.fields import Field, boolean, check, moment, named, number, reference, row_id, subject
 from labferry.sandbox.alyx.queries import Column, Listing, Parameter
 from labferry.sandbox.alyx.store import Row, Value, new_id
 from labferry.sandbox.http import Response, json_response
@@ -28,7 +28,7 @@ def of_subject(call: Call, subject_id: str) -> dict[str, object]:
     }
 
 
-_USER = Field("user", named("user", "username"))
+_USER = reference("user", named("user", "username"))
 
 
 def show_weighing(call: Call, row: Row) -> dict[str, object]:
@@ -62,13 +62,14 @@ _SUBJECT_FILTERS: dict[str, Column] = {
     "subject__lab__name": Column("s.lab"),
     "subject": Column("w.subject", "uuid"),
     "date_time": Column("w.date_time", "time"),
+    "user": Column("(SELECT id FROM user WHERE username = w.user)", "uuid"),
     "user__username": Column("w.user"),
 }
 _BY_SUBJECT = {
     "subject": Parameter("subject__nickname__iexact"),
     "nickname": Parameter("subject__nickname__iexact"),
     "date_time": Parameter("date_time", "time"),
-    "user": Parameter("user__username"),
+    "user": Parameter("user", "user"),
 }
 
 WEIGHINGS = Listing(
@@ -95,18 +96,18 @@ WATERS = Listing(
 )
 
 _WEIGHING_FIELDS = (
-    Field("subject", subject, required=True),
+    reference("subject", subject, required=True),
     Field("date_time", moment, null=True),
     Field("weight", number, required=True, kind="number"),
     _USER,
 )
 _WATER_FIELDS = (
-    Field("subject", subject, required=True),
-    Field("date_time", moment),
+    reference("subject", subject, required=True),
+    Field("date_time", moment, null=True),
     Field("water_administered", number, null=True, kind="number"),
-    Field("water_type", named("water_type")),
+    reference("water_type", named("water_type")),
     _USER,
-    Field("session", row_id("session")),
+    reference("session", row_id("session")),
     Field("adlib", boolean, kind="boolean"),
 )
 
@@ -121,7 +122,7 @@ def _weigh(call: Call) -> Response:
 
 def _water(call: Call) -> Response:
     values = check(_WATER_FIELDS, call.db, call.data)
-    row = {"id": new_id(), "date_time": call.now, "user": call.username, **values}
+    row = {"id": new_id(), "date_time": call.now, "user": call.username, "water_type": "Water", **values}
     call.db.insert("water_administration", cast("dict[str, Value]", row))
     created = call.db.all(f"{_WATERS} WHERE w.id = ?", str(row["id"]))[0]
     return json_response(201, show_water(call, created))

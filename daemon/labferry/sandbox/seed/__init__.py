@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import cast
@@ -91,7 +92,7 @@ def plant(db: Database, facts: Facts) -> None:
     Raises
     ------
     ValueError
-        There is no such kind of fact.
+        There is no such kind of fact, or a fact refers to what does not exist; nothing is changed.
     """
     unknown = set(facts) - set(_PLANTERS)
     if unknown:
@@ -99,7 +100,12 @@ def plant(db: Database, facts: Facts) -> None:
     with db.transaction():
         for kind, planter in _PLANTERS.items():
             for fact in cast("Sequence[Fact]", facts.get(kind, ())):
-                planter(db, fact)
+                try:
+                    planter(db, fact)
+                except KeyError as error:
+                    raise ValueError(f"{kind}: {dict(fact)} lacks {error}") from error
+                except sqlite3.Error as error:
+                    raise ValueError(f"{kind}: {dict(fact)}: {error}") from error
 
 
 def clear(db: Database) -> None:
@@ -159,16 +165,19 @@ def _revision(db: Database, fact: Fact) -> None:
 
 
 def _subject(db: Database, fact: Fact) -> None:
+    if db.one("SELECT 1 FROM lab WHERE name = ?", fact["lab"]) is None:
+        known = ", ".join(db.column("SELECT name FROM lab ORDER BY name"))
+        raise ValueError(f"subject {fact['nickname']}: no lab {fact['lab']!r}; there are {known}")
     row = db.one("SELECT id FROM subject WHERE nickname = ? AND lab = ?", fact["nickname"], fact["lab"])
     key = row[0] if row else new_id()
     if row is None:
         user = fact.get("responsible_user")
-        known = db.one("SELECT username FROM user WHERE username = coalesce(?, 'rig_user')", user)
+        responsible = db.one("SELECT username FROM user WHERE username = coalesce(?, 'rig_user')", user)
         values = {
             "id": key,
             "nickname": fact["nickname"],
             "lab": fact["lab"],
-            "responsible_user": known[0] if known else None,
+            "responsible_user": responsible[0] if responsible else None,
             "birth_date": fact.get("birth_date", _BIRTH),
             "species": fact.get("species", "Laboratory mouse"),
             "sex": fact.get("sex", "M"),
