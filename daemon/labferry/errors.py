@@ -172,7 +172,7 @@ CODES: dict[str, Code] = {
     "changed_after_archive": Code(
         "blocked",
         "content changed after it was verified in the archive",
-        "Keep the archived content, or publish the new one as a revision; see docs/codes.md.",
+        "Nothing was sent. Put the archived content back (the archive has it), then `labferry retry SESSION`.",
     ),
     "no_datasets": Code(
         "blocked",

@@ -213,7 +213,7 @@ class Replay:
             yield f"{where}: {got!r} instead of {recorded!r}"
 
     def compare_lists(self, recorded: list[Any], got: list[Any], where: str) -> Iterator[str]:
-        if where == ".results" or where.endswith("datasets") or where.endswith("session_related"):
+        if where == ".results" or where.endswith(("datasets", "session_related")):
             # which rows a list holds depends on what ran before; what a row looks like does not
             self.learn_rows(recorded, got)
             for ours in got[:1]:

@@ -303,6 +303,7 @@ def test_ruling_10_nothing_is_marked_when_alyx_holds_another_hash_than_was_verif
     bench.run_until(Stage.REGISTER)
     dataset = next(d for d in bench.datasets(session) if d["name"] == "_ibl_wheel.position.npy")
     bench.alyx("PATCH", f"/datasets/{str(dataset['url'])[-36:]}", {"hash": "f" * 32})
+    bench.step(Stage.SEAL)
     move = bench.step(Stage.ARCHIVE)
     assert (move.state, move.code) == (JobState.BLOCKED, "hash_conflict")
     assert not any(
@@ -329,3 +330,54 @@ def test_ruling_15_plain_naming_takes_every_regular_file(tmp_path: Path) -> None
         assert found == dict(FILES)
     finally:
         bench.close()
+
+
+def test_a_file_that_appears_between_sealing_and_archiving_is_not_left_behind(bench: StageBench) -> None:
+    folder, session = bench.write()
+    bench.run_until(Stage.REGISTER)
+    (folder / "alf/_ibl_wheel.timestamps.npy").write_bytes(b"late")
+    move = bench.step(Stage.SEAL)
+    assert (move.state, move.code) == (JobState.WAITING, "changed")
+    assert "_ibl_wheel.timestamps.npy appeared" in move.reason.replace("alf/", "").replace(":", "")
+    bench.write(files={})
+    assert bench.run_until(Stage.ARCHIVE).state is JobState.DONE
+    assert {d["name"] for d in bench.datasets(session)} >= {"_ibl_wheel.timestamps.npy"}
+    assert [len(p["body"]["filenames"]) for p in bench.requests("POST", "/register-file")] == [DATASETS, 1]
+
+
+def test_a_root_without_registration_is_archived_at_once(tmp_path: Path) -> None:
+    bench = StageBench(tmp_path)
+    try:
+        text = bench.sandbox.config.read_text()
+        text = text.replace('naming = "alyx"\nrepository = "auto"', 'naming = "plain"\nrepository = ""')
+        bench.sandbox.config.write_text(
+            text.replace('layout = "ibl"', 'layout = "ibl"\nregister = false\nlab = "zlab"')
+        )
+        bench.journal.close()
+        bench.open()
+        folder, session = bench.write(register=False)
+        assert bench.step(Stage.SEAL).state is JobState.QUEUED
+        assert bench.step(Stage.ARCHIVE).state is JobState.DONE
+        kept = bench.sandbox.places.archive / "zlab" / "Subjects" / PATH
+        assert {p.name for p in kept.rglob("*") if p.is_file()} == {p.name for p in folder.rglob("*") if p.is_file()}
+        assert not bench.sandbox.places.requests.exists(), "Alyx hears nothing of it"
+        row = bench.journal.sessions.get(session.id)
+        assert row is not None
+        assert row.state == "archived"
+    finally:
+        bench.close()
+
+
+def test_an_archive_that_a_root_gains_later_gets_what_is_registered_already(bench: StageBench) -> None:
+    _, session = bench.write()
+    bench.run_until(Stage.ARCHIVE)
+    jobs = bench.journal.jobs
+    jobs.align_archives("rig", ["server", "second"], registers=True)
+    jobs.align_archives("rig", ["server", "second"], registers=True)
+    assert [(j.target, j.state) for j in jobs.of_session(session.id)] == [
+        ("", JobState.DONE),
+        ("server", JobState.DONE),
+        ("second", JobState.QUEUED),
+    ]
+    jobs.align_archives("rig", ["server"], registers=True)
+    assert jobs.of_session(session.id)[-1].state is JobState.CANCELLED

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from labferry import __version__
+from labferry.model import SessionState
+
 SUBJECTS = "/mnt/s0/Data/Subjects"
 KS005 = f"{SUBJECTS}/KS005/2024-05-31/001"
 EID = "b1c968ad-4874-468d-b2e4-5ffa9b9964e9"
@@ -71,6 +74,10 @@ class ControlStub:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Die, and leave the socket's file behind; may be called again."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -104,27 +111,13 @@ class ControlStub:
 def status(**changes: Any) -> dict[str, Any]:
     """Return `status.data` of a daemon with everything done; `changes` replace or, for tables, add."""
     data: dict[str, Any] = {
-        "version": "0.1.0",
+        "version": __version__,
         "pid": 4711,
         "started": "2024-06-01T00:00:00.000Z",
         "uptime_s": 270_000.0,
         "server_name": "lab-server-1",
         "paused": [],
-        "sessions": dict.fromkeys(
-            (
-                "settling",
-                "complete",
-                "registered",
-                "archived",
-                "adopted",
-                "backlog",
-                "held",
-                "vanished",
-                "ignored",
-            ),
-            0,
-        )
-        | {"archived": 132},
+        "sessions": {**dict.fromkeys((state.value for state in SessionState), 0), "archived": 132},
         "attention": 0,
         "jobs": {"queued": 0, "running": 0, "waiting": 0, "blocked": 0},
         "oldest_waiting_s": None,
@@ -152,7 +145,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "health": [],
     }
     for key, value in changes.items():
-        data[key] = {**data[key], **value} if isinstance(value, dict) else value
+        data[key] = {**data.get(key, {}), **value} if isinstance(value, dict) else value
     return data
 
 

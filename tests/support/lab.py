@@ -11,9 +11,11 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Self
 from urllib.parse import quote, urlsplit
@@ -46,10 +48,18 @@ class SocketConnection(http.client.HTTPConnection):
 class Process:
     """A labferry command that runs until it is told otherwise."""
 
-    def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path, *, pipe: bool = False) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        pipe: bool = False,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self._log: IO[bytes] = log.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "labferry", *arguments],
+            [*prefix, sys.executable, "-m", "labferry", *arguments],
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if pipe else self._log,
@@ -71,9 +81,16 @@ class Process:
 class Lab:
     """One sandbox and at most one daemon."""
 
-    def __init__(self, directory: Path, *subjects: str, environment: Mapping[str, str] = FAST) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *subjects: str,
+        environment: Mapping[str, str] = FAST,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.directory = directory
         self.environment = dict(environment)
+        self.prefix = prefix  # of the daemon's command line: a program that starts it with other rights
         options = [word for subject in subjects for word in ("--subject", subject)]
         self._sandbox = Process(
             ["sandbox", "--dir", str(directory), *options], {}, directory / "sandbox.log", pipe=True
@@ -113,11 +130,27 @@ class Lab:
         file = self.directory / "daemon.log"
         return file.read_text() if file.exists() else ""
 
+    @property
+    def state_dir(self) -> Path:
+        """The daemon's state directory."""
+        return self.directory / "state"
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """What the daemon printed so far, as records of its log; whatever else it printed is a failure."""
+        return [json.loads(line) for line in self.log.splitlines()]
+
+    def logged(self, event: str, **fields: object) -> list[dict[str, Any]]:
+        """Return the records of an event with these values."""
+        return [r for r in self.records if r["event"] == event and all(r.get(k) == v for k, v in fields.items())]
+
     # --- processes ----------------------------------------------------------------------------------------
 
     def start(self) -> Process:
         """Start the daemon; return without waiting."""
-        self.daemon = Process(["run", "--config", self.config], self.environment, self.directory / "daemon.log")
+        self.daemon = Process(
+            ["run", "--config", self.config], self.environment, self.directory / "daemon.log", prefix=self.prefix
+        )
         return self.daemon
 
     def start_ready(self) -> Process:
@@ -139,6 +172,25 @@ class Lab:
         code = self.daemon.end(signal.SIGTERM)
         self.daemon = None
         return code
+
+    def command(self, *words: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command of `labferry` as an operator does, to its end; a traceback in its output is a failure."""
+        done = subprocess.run(
+            [sys.executable, "-m", "labferry", *words],
+            env={**os.environ, "LABFERRY_CONFIG": self.config, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        return done
+
+    def require_calm(self) -> None:
+        """Fail if anything unforeseen happened: a traceback, or a line that is no record."""
+        assert "Traceback" not in self.log, self.log
+        assert [r for r in self.records if r["level"] in {"error", "critical"} or "exception" in r] == []
 
     def close(self) -> None:
         """End everything."""
@@ -192,6 +244,20 @@ class Lab:
         data: dict[str, Any] = self.ask(f"/v1/explain?path={quote(str(path))}")["data"]
         return data
 
+    def show(self, session: str) -> dict[str, Any]:
+        """Return `show.data` of a session by its path below the root."""
+        data: dict[str, Any] = self.ask(f"/v1/sessions/0?path={quote(session)}")["data"]
+        return data
+
+    def actions(self, session: str) -> list[str]:
+        """Return what happened to a session, in order."""
+        return [event["action"] for event in self.ask(f"/v1/sessions/0/history?path={quote(session)}")["data"]["events"]]
+
+    def journal(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the journal's file itself; also while no daemon runs."""
+        with closing(sqlite3.connect(f"file:{self.state_dir}/journal.sqlite?mode=ro", uri=True)) as connection:
+            return connection.execute(sql, values).fetchall()
+
     def wait_for(self, state: str, sessions: int = 1, timeout: float = 30) -> None:
         """Wait until so many sessions are in a state."""
         wait_until(
@@ -226,6 +292,10 @@ class Lab:
             return answer
         finally:
             connection.close()
+
+    def add_facts(self, **facts: object) -> None:
+        """Put labs, repositories, subjects and the like into Alyx."""
+        self.sandbox("state", "POST", facts)
 
     def add_fault(self, **rule: object) -> int:
         """Add a fault rule; return its id."""

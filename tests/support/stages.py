@@ -21,7 +21,7 @@ from labferry.engine.worker import StageRun
 from labferry.journal import Journal
 from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow, SessionRow
-from labferry.model import JobState, Stage
+from labferry.model import JobState, Stage, Waiting
 from labferry.sandbox.run import Sandbox
 from labferry.service.assembly import assemble
 from support.clock import FakeClock
@@ -74,7 +74,9 @@ class StageBench:
 
     # --- sessions and jobs --------------------------------------------------------------------------------
 
-    def write(self, path: str = "KS005/2026-03-02/001", files: Mapping[str, bytes] = FILES) -> tuple[Path, SessionRow]:
+    def write(
+        self, path: str = "KS005/2026-03-02/001", files: Mapping[str, bytes] = FILES, *, register: bool = True
+    ) -> tuple[Path, SessionRow]:
         """Write a session's folder and make it complete."""
         folder = self.sandbox.places.watch_root / path
         for name, content in files.items():
@@ -84,7 +86,7 @@ class StageBench:
         row = self.journal.sessions.at("rig", path.encode()) or self.journal.sessions.found(
             "rig", path.encode(), layout="ibl", subject=subject, date=date, number=int(number), lab=None
         )
-        self.journal.sessions.complete(row.id, b"signature", register=True, targets=["server"])
+        self.journal.sessions.complete(row.id, b"signature", register=register, targets=["server"])
         return folder, row
 
     def job(self, session: SessionRow) -> JobRow:
@@ -101,13 +103,15 @@ class StageBench:
         except Exception as error:
             outcome = outcome_of(error)
         move = decide(job, outcome, self.clock.now(), 0.0, LIMITS)
+        if isinstance(outcome, Waiting) and outcome.resettle:
+            self.journal.sessions.unsettle(job.session_id, outcome.why)
         run.finish(job, move)
         return move
 
     def run_until(self, last: Stage) -> Move:
         """Run the stages up to and including `last`; stop early where one does not go on."""
         move = None
-        for stage in self.runs:
+        for stage in (Stage.RESOLVE, Stage.SEAL, Stage.REGISTER, Stage.SEAL, Stage.ARCHIVE):
             move = self.step(stage)
             if stage is last or move.state in {JobState.WAITING, JobState.BLOCKED}:
                 break

@@ -32,7 +32,7 @@ FLAG = "raw_session.flag"
 LIMITS = Limits(max_attempts=3, backoff_max=900.0)
 VOCABULARY = Vocabulary(
     [
-        DatasetType("_iblrig_taskData.raw"),
+        DatasetType("taskData.raw"),
         DatasetType("trials.table"),
         DatasetType("_iblrig_Camera.raw", "*Camera.raw*"),
     ],

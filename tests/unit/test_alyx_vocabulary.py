@@ -176,6 +176,16 @@ def test_reg_02_the_kept_vocabulary_serves_while_alyx_is_down(tmp_path: Path, do
     assert vocabulary.age == 11_000.0
 
 
+def test_an_expired_vocabulary_serves_too_while_alyx_is_down(tmp_path: Path, down: AlyxClient) -> None:
+    clock, path = SetClock(), tmp_path / "vocabulary.json"
+    keep(path, down)
+    vocabulary = CachedVocabulary(path, clock=clock)
+    for _ in range(2):
+        vocabulary.expire()
+        assert same(vocabulary.get(down), snapshot())
+    assert vocabulary.age == 1000.0
+
+
 def test_a_vocabulary_that_is_old_is_not_asked_for_again_at_once(tmp_path: Path) -> None:
     clock, path = SetClock(), tmp_path / "vocabulary.json"
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:

@@ -76,3 +76,12 @@ def test_retry_after_is_honoured_and_probes_never_lie_further_apart_than_a_minut
 def test_dependencies_do_not_disturb_each_other(dependencies: Dependencies) -> None:
     dependencies.went_down(down())
     assert dependencies.open_for("archive:nas") == 0.0
+
+
+def test_a_person_who_asks_for_a_retry_gets_a_probe_at_once(dependencies: Dependencies, clock: FakeClock) -> None:
+    for _ in range(10):
+        dependencies.went_down(down("alyx_throttled", retry_after=300.0))
+    dependencies.hurry()
+    assert dependencies.open_for("alyx") == 0.0, "the probe"
+    assert dependencies.open_for("alyx") > 0, "the next one waits for the probe"
+    assert state(dependencies) is Health.DOWN

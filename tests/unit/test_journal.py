@@ -107,7 +107,7 @@ def test_ruling_21_registration_done_and_archive_jobs_are_one_transaction(journa
     done = Move(JobState.DONE, Stage.REGISTER, not_before=0.0, failures=0, outages=0, outcome="done")
     assert journal.jobs.complete_registration(job, done, ["nas", "hpc"], 10)
     archives = [(j.target, j.stage) for j in journal.jobs.of_session(session.id) if j.kind is JobKind.ARCHIVE]
-    assert archives == [("nas", Stage.ARCHIVE), ("hpc", Stage.ARCHIVE)]
+    assert archives == [("nas", Stage.SEAL), ("hpc", Stage.SEAL)]
     row = journal.sessions.get(session.id)
     assert row is not None
     assert row.state is SessionState.REGISTERED
@@ -119,6 +119,8 @@ def test_ruling_22_archived_means_every_archive_and_blocked_never_hides_register
     job = claim(journal, Stage.RESOLVE)
     done = Move(JobState.DONE, Stage.REGISTER, not_before=0.0, failures=0, outages=0, outcome="done")
     journal.jobs.complete_registration(job, done, ["nas", "hpc"], 10)
+    for _ in range(2):
+        finish(journal, claim(journal, Stage.SEAL), JobState.QUEUED, Stage.ARCHIVE)
     finish(journal, claim(journal, Stage.ARCHIVE, "nas"))
     finish(journal, claim(journal, Stage.ARCHIVE, "hpc"), JobState.BLOCKED)
     row = journal.sessions.get(session.id)

@@ -13,7 +13,7 @@ from labferry.alyx.fields import DEPENDENCY, Json
 from labferry.errors import ConfigError, UnavailableError
 from labferry.model import Clock
 
-LOGIN_PAUSE = 60.0  # seconds before a refused password is offered again
+LOGIN_PAUSE = 60.0  # seconds before a refused password is offered again: one wrong one is not one request per job
 
 Secret = Callable[[], str]
 
@@ -77,24 +77,24 @@ class Login:
         password = _read(self._password)
         now = self._clock.monotonic()
         if password == self._refused_password and now < self._refused_until:
-            # one wrong password must not become one request per job
-            raise self._refused(self._refused_until - now)
+            raise self._refused()
         try:
             return ask({"username": self._username, "password": password})
         except WrongPasswordError:
             self._refused_password, self._refused_until = password, now + LOGIN_PAUSE
-            raise self._refused(LOGIN_PAUSE) from None
+            raise self._refused() from None
 
-    def _refused(self, pause: float) -> UnavailableError:
+    def _refused(self) -> UnavailableError:
+        # No time to stay away: looking into the file again costs Alyx nothing, and a corrected one heals by itself.
         message = f"Alyx does not accept the password of user {self._username!r}"
-        return UnavailableError(DEPENDENCY, "alyx_login", message, pause)
+        return UnavailableError(DEPENDENCY, "alyx_login", message)
 
 
 def _read(secret: Secret) -> str:
     try:
         return secret().strip("\r\n")
-    except OSError as error:
-        message = f"the password or token file of [alyx] cannot be read: {error.strerror}"
+    except (OSError, ConfigError) as error:  # the latter names what is wrong with a file that is there
+        message = f"the password or token file of [alyx] cannot be read: {getattr(error, 'strerror', error)}"
         raise UnavailableError(DEPENDENCY, "alyx_login", message) from error
 
 

@@ -7,11 +7,10 @@ across restarts and outages. From here Alyx and that one file are touched.
 from __future__ import annotations
 
 import json
-import math
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import structlog
 
@@ -140,6 +139,7 @@ class CachedVocabulary:
         self._url = ""
         self._snapshot: VocabularySnapshot | None = None
         self._rest_until = 0.0
+        self._expired = False
 
     @property
     def age(self) -> float | None:
@@ -164,13 +164,15 @@ class CachedVocabulary:
             if self._snapshot is None or self._url != client.url:
                 self._snapshot, self._url = self._load(client.url), client.url
             known = self._snapshot
-            if known is not None and 0 <= self._age_of(known) < limit:
+            if known is not None and not self._expired and 0 <= self._age_of(known) < limit:
                 return known
             if known is not None and self._clock.monotonic() < self._rest_until:
                 return known
+            self._expired = False
             try:
                 self._snapshot = fetch_vocabulary(client, self._clock.now())
             except UnavailableError as error:
+                self._expired = True
                 if known is None:
                     raise
                 self._rest_until = self._clock.monotonic() + REST
@@ -180,11 +182,12 @@ class CachedVocabulary:
             return self._snapshot
 
     def expire(self) -> None:
-        """Let the next `get` ask Alyx, whatever the age: a person has just changed something there."""
-        with self._lock:
-            self._rest_until = 0.0
-            if self._snapshot is not None:
-                self._snapshot = replace(self._snapshot, fetched_at=-math.inf)
+        """Let the next `get` ask Alyx, whatever the age: a person has just changed something there.
+
+        Never waits for one that is asking now; Alyx may be slow.
+        """
+        self._rest_until = 0.0
+        self._expired = True
 
     def _age_of(self, snapshot: VocabularySnapshot) -> float:
         return self._clock.now() - snapshot.fetched_at

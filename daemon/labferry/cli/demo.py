@@ -17,10 +17,20 @@ import click
 
 from labferry.cli.options import json_option
 from labferry.cli.output import envelope, fail, say
-from labferry.errors import ExitCode
+from labferry.errors import ExitCode, LabferryError
 
 if TYPE_CHECKING:
     from labferry.cli.demonstration.plain import View
+
+
+class DemoInterruptedError(LabferryError):
+    """The operator ended the demo; everything was cleared up before this is raised."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self, keep: Path | None) -> None:
+        left = f"what there is so far stays in {keep}" if keep else "nothing of it is left"
+        super().__init__("interrupted", f"Interrupted: everything was stopped, {left}.")
 
 
 @click.command("demo")
@@ -62,8 +72,11 @@ def demo(
     from labferry.cli.demonstration.course import Wishes, perform
     from labferry.cli.demonstration.summary import lines
 
-    with _interruptible():
-        result = perform(Wishes(sessions, speed, keep, with_one), _view_maker(as_json))
+    try:
+        with _interruptible():
+            result = perform(Wishes(sessions, speed, keep, with_one), _view_maker(as_json))
+    except KeyboardInterrupt:
+        raise DemoInterruptedError(keep) from None
     error = result.error()
     if as_json:
         click.echo(envelope(result.data(), error))

@@ -16,8 +16,8 @@ from labferry import __version__
 from labferry.cli.output import fail
 from labferry.errors import ExitCode, LabferryError
 
-# A group without a sub-command; older click prints the help by itself.
-_HELP_WANTED: tuple[type[Exception], ...] = tuple(filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)]))
+# A group without a sub-command: click prints its help; older click does that without an exception.
+_HELP_WANTED = getattr(click.exceptions, "NoArgsIsHelpError", ())
 _AS_JSON = "labferry.as_json"  # in click's context: whether the answer must be JSON
 
 # Section, then command: its module below `labferry.cli` and one line for the overview.
@@ -120,11 +120,11 @@ def _end(error: LabferryError, exit_code: ExitCode, as_json: bool) -> NoReturn:
 
 
 def _end_usage(error: click.UsageError, as_json: bool) -> NoReturn:
-    if isinstance(error, _HELP_WANTED) and not as_json:
+    if isinstance(error, _HELP_WANTED):
         raise error
     command = error.ctx.command_path if error.ctx else "labferry"
-    message = "A command is missing." if isinstance(error, _HELP_WANTED) else error.format_message()
-    _end(LabferryError("usage", message, f"`{command} --help` shows how it is used."), ExitCode.USAGE, as_json)
+    hint = f"`{command} --help` shows how it is used."
+    _end(LabferryError("usage", error.format_message(), hint), ExitCode.USAGE, as_json)
 
 
 def _unexpected(error: Exception) -> LabferryError:

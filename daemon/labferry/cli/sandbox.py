@@ -55,13 +55,12 @@ def _subjects(_: click.Context, parameter: click.Parameter, values: tuple[str, .
     metavar="N",
     help="Requests that Alyx allows a user per minute; 0: no limit.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print errors as JSON too; the answer always is.")
-def sandbox(directory: Path, port: int, subjects: list[tuple[str, str]], throttle: int, as_json: bool) -> None:
+@click.option("--json", is_flag=True, expose_value=False, help="Print errors as JSON too; the answer always is.")
+def sandbox(directory: Path, port: int, subjects: list[tuple[str, str]], throttle: int) -> None:
     """Run an Alyx and a data server to try labferry on, until SIGINT or SIGTERM.
 
     Prints one line of JSON when up: addresses, password file, and a configuration ready for `labferry run`.
     """
-    del as_json
     from labferry.sandbox.alyx.application import Limits
     from labferry.sandbox.run import Sandbox
 

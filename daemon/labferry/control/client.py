@@ -127,16 +127,18 @@ class _Connection(http.client.HTTPConnection):
         super().__init__("labferry")
         self._path = path
         self._deadline = time.monotonic() + timeout
+        self._channel: _DeadlineSocket | None = None
 
     def connect(self) -> None:
-        self.sock = _DeadlineSocket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.deadline = self._deadline
-        self.sock.connect(os.fsencode(self._path))
+        # Kept here too: the base class lets go of the socket once an answer takes it over.
+        self.sock = self._channel = _DeadlineSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._channel.deadline = self._deadline
+        self._channel.connect(os.fsencode(self._path))
 
     def wait_forever(self) -> None:
         """Lift the deadline: events come when they come."""
-        if isinstance(self.sock, _DeadlineSocket):
-            self.sock.deadline = None
+        assert self._channel is not None
+        self._channel.deadline = None
 
 
 class _DeadlineSocket(socket.socket):

@@ -13,6 +13,7 @@ import os
 import pwd
 import stat
 import subprocess
+from dataclasses import dataclass
 
 from labferry.errors import ExitCode, LabferryError
 
@@ -28,7 +29,16 @@ class ControlError(LabferryError):
         self.exit_code = exit_code
 
 
-def diagnose(socket_path: str, error: OSError) -> ControlError:
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where this machine tells what runs on it."""
+
+    processes: str = "/proc"
+    systemd: str = "/run/systemd/system"
+    systemctl: str = "/bin/systemctl"
+
+
+def diagnose(socket_path: str, error: OSError, machine: Machine = Machine()) -> ControlError:
     """Turn a failed connect into what an operator needs to know.
 
     Parameters
@@ -36,6 +46,7 @@ def diagnose(socket_path: str, error: OSError) -> ControlError:
     socket_path : str
     error : OSError
         What `connect` raised.
+    machine : Machine
     """
     where = os.fsencode(socket_path).decode("utf-8", "backslashreplace")
     if isinstance(error, PermissionError):
@@ -48,7 +59,7 @@ def diagnose(socket_path: str, error: OSError) -> ControlError:
             ExitCode.TRY_LATER,
         )
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return _not_running(f"{where} does not exist", left_over=False)
+        return _not_running(machine, f"{where} does not exist", left_over=False)
     if isinstance(error, ConnectionRefusedError):
         if not _is_socket(socket_path):
             return ControlError(
@@ -57,7 +68,7 @@ def diagnose(socket_path: str, error: OSError) -> ControlError:
                 "Correct --socket, or `[control] socket` in the configuration.",
                 ExitCode.NOT_RUNNING,
             )
-        return _not_running(f"{where} is left over from a daemon that died", left_over=True)
+        return _not_running(machine, f"its socket {where} is left over", left_over=True)
     reason = error.strerror or str(error)
     return ControlError(
         "daemon_not_running",
@@ -77,15 +88,16 @@ def _is_socket(path: str) -> bool:
 # --- nobody there -----------------------------------------------------------------------------------------
 
 
-def _not_running(finding: str, *, left_over: bool) -> ControlError:
-    message, hint = _what_runs_instead(left_over)
+def _not_running(machine: Machine, finding: str, *, left_over: bool) -> ControlError:
+    message, hint = _what_runs_instead(machine, left_over)
     return ControlError("daemon_not_running", f"{message} ({finding}).", hint, ExitCode.NOT_RUNNING)
 
 
-def _what_runs_instead(left_over: bool) -> tuple[str, str]:
+def _what_runs_instead(machine: Machine, left_over: bool) -> tuple[str, str]:
     """Return what is the matter and what to type."""
-    read_log = f"`journalctl -u {UNIT} -n 50` or `labferry logs` say what happened"
-    unit = _unit()
+    unit = _unit(machine)
+    read_log = f"`journalctl -u {UNIT} -n 50`" if unit else "`labferry logs`"
+    read_log += " says what happened"
     if unit == "failed":
         return "The labferry service has failed", f"{read_log}; then `systemctl restart {UNIT}`."
     if unit in {"activating", "reloading"}:
@@ -93,7 +105,7 @@ def _what_runs_instead(left_over: bool) -> tuple[str, str]:
     start = f"`systemctl start {UNIT}`" if unit else "`labferry run --config FILE`"
     if left_over:
         return "labferry is not running: it died", f"{read_log}; {start} starts it again."
-    pids = _daemon_pids()
+    pids = _daemon_pids(machine)
     if pids:
         return (
             f"labferry runs as process {', '.join(pids)}, but not on this socket",
@@ -108,13 +120,13 @@ def _what_runs_instead(left_over: bool) -> tuple[str, str]:
     )
 
 
-def _unit() -> str:
+def _unit(machine: Machine) -> str:
     """Return systemd's state of our unit; empty where there is no systemd, or no such unit."""
-    if not os.path.isdir("/run/systemd/system"):
+    if not os.path.isdir(machine.systemd):
         return ""
     try:
-        answer = subprocess.run(
-            ["/bin/systemctl", "show", "labferry", "--property=LoadState,ActiveState"],
+        answer = subprocess.run(  # noqa: S603 - a fixed command without anything that was typed
+            [machine.systemctl, "show", UNIT, "--property=LoadState,ActiveState"],
             capture_output=True,
             text=True,
             timeout=_SYSTEMCTL_TIMEOUT,
@@ -126,13 +138,13 @@ def _unit() -> str:
     return facts.get("ActiveState", "") if facts.get("LoadState") == "loaded" else ""
 
 
-def _daemon_pids() -> list[str]:
+def _daemon_pids(machine: Machine) -> list[str]:
     """Return the processes that are `labferry run`, as far as they can be seen."""
     found = []
-    for entry in glob.iglob("/proc/[0-9]*/cmdline"):
+    for entry in glob.iglob(f"{machine.processes}/[0-9]*/cmdline"):
         with contextlib.suppress(OSError), open(entry, "rb") as file:
             if _is_daemon(file.read().split(b"\0")):
-                found.append(entry.split("/")[2])
+                found.append(entry.split("/")[-2])
     return found
 
 

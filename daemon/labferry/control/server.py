@@ -7,10 +7,10 @@ what it sends, the time it takes, the number of connections and of streams.
 from __future__ import annotations
 
 import contextlib
-import errno
 import http.client
 import io
 import json
+import os
 import select
 import socket
 import threading
@@ -38,7 +38,7 @@ IDLE = 10.0  # seconds a client gets for each step of a request, and between two
 HEAD_LIMIT = 128 * 1024  # bytes of a request's first line and headers
 LINE_LIMIT = 64 * 1024
 BODY_LIMIT = 64 * 1024
-LOOK_EVERY = 0.5  # seconds between two looks at whether to stop
+REST = 0.5  # seconds after a connection could not be taken
 _GONE = select.POLLHUP | select.POLLERR | select.POLLRDHUP
 _log = structlog.get_logger()
 
@@ -75,6 +75,7 @@ class ControlServer:
         self._slots = threading.BoundedSemaphore(connections)
         self._streams = threading.BoundedSemaphore(streams)
         self._stopping = threading.Event()
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)  # wakes the lane for the stop
         self._lock = threading.Lock()
         self._open: dict[threading.Thread, socket.socket] = {}
         self._thread = threading.Thread(target=self._accept, name="lane-control", daemon=True)
@@ -85,10 +86,14 @@ class ControlServer:
 
     def stop(self, grace: float = 2.0) -> None:
         """Take no more requests, end the streams, give answers under way `grace` seconds."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
+        os.eventfd_write(self._bell, 1)
         if self._thread.is_alive():
             self._thread.join()
         self._listener.close()
+        os.close(self._bell)
         with self._lock:
             connections = dict(self._open)
         for thread, connection in connections.items():
@@ -118,17 +123,19 @@ class ControlServer:
         self._streams.release()
 
     def _accept(self) -> None:
-        self._listener.settimeout(LOOK_EVERY)
+        self._listener.setblocking(False)
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(self._bell, select.POLLIN)
         while not self._stopping.is_set():
+            poll.poll()
             try:
                 connection, _ = self._listener.accept()
-            except TimeoutError:
-                continue
-            except OSError as error:
-                if self._stopping.is_set() or error.errno == errno.EBADF:
-                    return
+            except BlockingIOError:
+                continue  # the bell, or a client that left at once
+            except OSError as error:  # out of descriptors, say
                 _log.warning("control_accept", why=error.strerror)
-                self._stopping.wait(LOOK_EVERY)  # out of descriptors, say
+                self._stopping.wait(REST)
                 continue
             if self._slots.acquire(blocking=False):
                 thread = threading.Thread(target=self._serve, args=(connection,), name="control", daemon=True)
@@ -198,6 +205,7 @@ class _Conversation(BaseHTTPRequestHandler):
     """One connection: requests one after the other until either side has enough."""
 
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.0"  # of a first line without one: it gets an answer with a head all the same
     wbufsize = -1  # an answer leaves in one piece
 
     def __init__(self, connection: socket.socket, peer: Peer, control: ControlServer) -> None:
@@ -298,15 +306,15 @@ class _Conversation(BaseHTTPRequestHandler):
             self.wfile.write(reply.body)
 
     def _stream(self, stream: Stream) -> None:
-        """Send line after line until all is said, the daemon stops, or the client is gone.
-
-        The end of the answer is that of the connection.
-        """
+        """Send line after line until all is said, the daemon stops, or the client is gone."""
         self.close_connection = True
-        self.send_response(200)
+        chunked = self.request_version == "HTTP/1.1"  # so that the client can tell an end from a break
+        self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", NDJSON)
         self.send_header("Cache-Control", "no-store")
         self.send_header("Connection", "close")
+        if chunked:
+            self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self.wfile.flush()
         if self.command == "HEAD":
@@ -314,11 +322,14 @@ class _Conversation(BaseHTTPRequestHandler):
         poll = select.poll()
         poll.register(self.connection, select.POLLRDHUP)
         for step in stream.steps:
-            if step:
-                self.wfile.write(b"".join(json.dumps(one).encode() + b"\n" for one in step))
+            lines = b"".join(json.dumps(one).encode() + b"\n" for one in step)
+            if lines:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(lines), lines) if chunked else lines)
                 self.wfile.flush()
             if self._control.stopping or any(event & _GONE for _, event in poll.poll(0)):
-                return
+                break
+        if chunked:
+            self.wfile.write(b"0\r\n\r\n")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what is not well-formed HTTP in the same envelope as everything else."""

@@ -84,6 +84,15 @@ class ScanResult:
         """Whether a session that was not found is really not there."""
         return self.state is RootState.OK and not self.unreadable
 
+    @property
+    def gaps(self) -> str:
+        """One sentence about the folders that could not be listed; empty when there are none."""
+        if not self.unreadable:
+            return ""
+        first = self.unreadable[0]
+        more = f" (and {len(self.unreadable) - 1} more)" if len(self.unreadable) > 1 else ""
+        return f"{show_path(first.path)} cannot be read: {first.error}{more}; sessions below it are not found"
+
     def add_near_miss(self, path: bytes, miss: NotASession) -> None:
         """Count a folder that breaks the layout, and keep it while there is room."""
         self.near_miss_count += 1

@@ -65,7 +65,7 @@ class ArchiveStage:
             for row in context.journal.files.of_session(session.id)
             if row.md5 is not None and is_carried(row, settings)
         ]
-        base = with_lab(os.fsencode(settings.path), session.lab or "")
+        base = with_lab(os.fsencode(settings.path), session.lab or context.root_of(session).lab)
         return context.journal.transfers.plan(job.id, job.target, base, f"lf-{uuid4().hex[:12]}", items)
 
     # --- carry and verify ---------------------------------------------------------------------------------

@@ -69,6 +69,11 @@ class Dependencies:
             self._all[name] = replace(one, closed_until=now + self._delay(one.failures))
             return 0.0
 
+    def hurry(self) -> None:
+        """Let a probe through at once: a person says that the world has changed."""
+        with self._lock:
+            self._all = {name: replace(one, failures=0, closed_until=0.0) for name, one in self._all.items()}
+
     def went_down(self, error: UnavailableError) -> bool:
         """Open the breaker; return True when the dependency was not down before."""
         with self._lock:

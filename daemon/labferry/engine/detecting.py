@@ -70,6 +70,7 @@ class RootState:
     layout: Layout
     rules: Rules
     facts: RootFacts
+    blind: str = ""  # why changes are found by scanning only, where no watch can be had
     next_scan: float = 0.0
     known: dict[bytes, tuple[int, bool]] = field(default_factory=dict)
     misses: dict[bytes, int] = field(default_factory=dict)
@@ -99,6 +100,7 @@ class DetectLane(LaneThread):
     def _meet(self, root: Root) -> RootState:
         path = os.fsencode(root.path)
         self._journal.sessions.meet_root(root.name, path, root.layout)
+        self._journal.jobs.align_archives(root.name, root.archive, registers=root.registers)
         network = network_mount(path)
         mode = "scan-only" if root.events == "off" or network else "events"
         problem = f"{network} does not report changes: found by scanning only" if network else ""
@@ -110,7 +112,7 @@ class DetectLane(LaneThread):
             look_every=min(self._config.detection.scan_every, 30.0),
         )
         facts = RootFacts(root.name, path, root.layout, mode, problem=problem)
-        state = RootState(root, path, layout(root.layout), rules, facts)
+        state = RootState(root, path, layout(root.layout), rules, facts, blind=problem)
         state.known = self._journal.sessions.folders(root.name)
         return state
 
@@ -212,6 +214,7 @@ class DetectLane(LaneThread):
         state.next_scan = self._clock.monotonic() + self._config.detection.scan_every
         found = {one.path: one for one in result.found if self._wanted(state, one)}
         frozen, problem = self._is_frozen(state, result, found)
+        problem = problem or result.gaps
         if not frozen:
             self._meet_sessions(state, found)
             if result.complete:
@@ -225,7 +228,7 @@ class DetectLane(LaneThread):
             watches=self._hints.count,
             last_scan=self._clock.now(),
             scan_s=result.seconds,
-            problem=problem or (self._hints.problem or "" if state.facts.mode == "events" else state.facts.problem),
+            problem=problem or (self._hints.problem or "" if state.facts.mode == "events" else state.blind),
             frozen=frozen,
             near_misses=tuple(result.near_misses),
             near_miss_count=result.near_miss_count,
@@ -250,6 +253,7 @@ class DetectLane(LaneThread):
 
     def _meet_sessions(self, state: RootState, found: dict[bytes, Session]) -> None:
         new = [session for path, session in found.items() if path not in state.known]
+        met: dict[bytes, tuple[int, bool]] = {}
         with self._journal.together():
             for session in new:
                 row = self._journal.sessions.found(
@@ -261,7 +265,8 @@ class DetectLane(LaneThread):
                     number=session.number,
                     lab=session.lab,
                 )
-                state.known[session.path] = (row.id, True)
+                met[session.path] = (row.id, True)
+        state.known |= met  # known is what was committed: a full disk takes all of them back
         for path in found:
             session_id, there = state.known[path]
             if not there:

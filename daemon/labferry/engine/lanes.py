@@ -88,12 +88,16 @@ class LaneThread(ABC):
         self._wakeup.ring()
 
     def _run(self) -> None:
+        waits_for = ""
         while not self._wakeup.stopping:
             heard = self._wakeup.rings
             try:
                 pause = IDLE_BEAT if self.paused else self.turn()
+                waits_for = ""
             except UnavailableError as error:
-                _log.warning("lane_waits", lane=self.name, code=error.code, why=error.message)
+                if error.message != waits_for:  # said once, not at every turn
+                    _log.warning("lane_waits", lane=self.name, code=error.code, why=error.message)
+                waits_for = error.message
                 pause = IDLE_BEAT
             except Exception:  # noqa: BLE001 - top of a lane: the daemon outlives every single fault
                 _log.exception("lane_fault", lane=self.name)

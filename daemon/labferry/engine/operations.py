@@ -43,7 +43,8 @@ def held(context: Context) -> list[SessionRow]:
 def retry(context: Context, rows: Iterable[SessionRow]) -> dict[str, Any]:
     """Queue the waiting, blocked and cancelled jobs of sessions again.
 
-    A finished session with files that could not be registered is looked at again from the beginning.
+    A finished session with files that could not be registered is looked at again from the beginning, what is down
+    is asked again at once, and so are Alyx' dataset types: somebody may have added one.
 
     Returns
     -------
@@ -59,6 +60,8 @@ def retry(context: Context, rows: Iterable[SessionRow]) -> dict[str, Any]:
             if not jobs and row.rejected and not _live(context, row):
                 context.journal.sessions.unsettle(row.id, "an operator asked for another look")
                 settling += 1
+    context.vocabulary.expire()
+    context.dependencies.hurry()
     context.wakeup.ring()
     return {"jobs": revived, "sessions": settling, "retried": len(revived) + settling}
 

@@ -10,15 +10,17 @@ from itertools import islice
 from labferry.config import ArchiveTarget, DirectoryArchive, GlobusArchive, Root
 from labferry.datasets import Matcher, RegistrationRules
 from labferry.detect.seal import SealInterruptedError, seal
+from labferry.detect.signature import is_about_transfer
 from labferry.engine.context import Context
 from labferry.engine.worker import StoppedEarly
-from labferry.errors import CODES, BlockedError, LabferryError
+from labferry.errors import CODES, BlockedError, ChangedError, LabferryError
 from labferry.journal.jobs import Move
 from labferry.journal.rows import FileRow, JobRow, SessionRow
 from labferry.model import Decision, Done, FileFate, FileVersion, JobKind, Outcome, show_path
 from labferry.sessions.walk import walk_session
 
-BATCH = 64  # checksums per commit: a kill costs at most so many small files of reading again
+BATCH = 64  # checksums per commit …
+BATCH_BYTES = 64 * 1024 * 1024  # … and bytes: a kill costs at most so much of reading again, and the file at hand
 NEVER_SENT = frozenset({"not_regular", "file_unreadable", "removed"})
 
 
@@ -35,15 +37,22 @@ class Seal:
         root = context.root_of(session)
         folder = context.folder_of(session)
         beat(f"listing {show_path(session.path)}", 600.0)
-        files = context.journal.files.list_files(session.id, session.generation, self._listing(folder, root))
+        if session.sealed_generation == session.generation:
+            files = context.journal.files.of_session(session.id)
+            require_nothing_new(folder, files)
+        else:
+            files = context.journal.files.list_files(session.id, session.generation, self._listing(folder, root))
         wanted = [row for row in files if is_sent(row, root, context.config.archive)]
-        if job.kind is JobKind.REGISTER and not any(row.fate is FileFate.DATASET for row in files):
-            raise BlockedError(
-                "no_datasets", f"none of the {len(files)} files of {show_path(session.path)} is a dataset"
-            )
+        self._require_datasets(job, session, len(files))
         self._hash(session, job, folder, wanted, beat)
-        context.journal.sessions.sealed(session.id)
+        self._require_datasets(job, session, len(files))  # some may have turned out to be unreadable
+        if session.sealed_generation != session.generation:
+            context.journal.sessions.sealed(session.id)
         return Done()
+
+    def _require_datasets(self, job: JobRow, session: SessionRow, count: int) -> None:
+        if job.kind is JobKind.REGISTER and not self._context.journal.files.datasets(session.id):
+            raise BlockedError("no_datasets", f"none of the {count} files of {show_path(session.path)} is a dataset")
 
     def _listing(self, folder: bytes, root: Root) -> Iterator[tuple[FileVersion, Decision]]:
         """Decide about every file below the folder, and about every folder that cannot be read."""
@@ -77,6 +86,7 @@ class Seal:
 
         while todo:
             done: list[tuple[FileVersion, str]] = []
+            size = 0
             sealing = seal(
                 folder,
                 [row.version for row in todo],
@@ -87,6 +97,9 @@ class Seal:
             try:
                 for sealed in islice(sealing, BATCH):
                     done.append((sealed.version, sealed.md5))
+                    size += sealed.version.size
+                    if size >= BATCH_BYTES:
+                        break
             except SealInterruptedError:
                 raise StoppedEarly from None
             except LabferryError as error:
@@ -100,6 +113,25 @@ class Seal:
     def finish(self, job: JobRow, move: Move) -> bool:
         """Commit the end of the attempt."""
         return self._context.journal.jobs.finish_attempt(job, move)
+
+
+def require_nothing_new(folder: bytes, files: list[FileRow]) -> None:
+    """Look whether the session is still what was sealed, before it is archived.
+
+    Raises
+    ------
+    ChangedError
+        A file appeared, or one that is sent is another version: a late camera must not be left behind.
+    """
+    sealed = {row.path: row for row in files}
+    for file in walk_session(folder):
+        if file.version is None or is_about_transfer(file.path):
+            continue
+        row = sealed.get(file.path)
+        if row is None:
+            raise ChangedError(file.path, "appeared after the session was sealed")
+        if row.md5 is not None and row.version != file.version:
+            raise ChangedError(file.path, "changed since it was sealed")
 
 
 def registration_rules(context: Context) -> RegistrationRules:

@@ -7,6 +7,7 @@ any number of readers that never wait for it (WAL).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import sqlite3
@@ -20,6 +21,7 @@ from labferry.errors import LabferryError, UnavailableError
 
 JOURNAL = "journal"  # the dependency's name in errors
 APPLICATION_ID = 0x6C616266  # "labf"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 _QUERY = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
@@ -63,7 +65,9 @@ class Database:
     Raises
     ------
     JournalError
-        The file is not a journal, is damaged, or was written by a newer labferry.
+        The file is not a journal, is damaged, not ours to write, or was written by a newer labferry.
+    UnavailableError
+        The state directory is full: the file is fine and stays as it is.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,18 +78,40 @@ class Database:
         self._open_readers: list[sqlite3.Connection] = []
         self._depth = 0
         self.problem: str | None = None
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        # FULL: an acknowledged commit survives a power cut.
-        self._writer = self._connect("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
+        self._make_file()
+        self._writer = self._connect(
+            "page_size = 2048",  # a transition changes few bytes on several pages, and each goes to the log whole
+            "journal_mode = WAL",
+            "wal_autocheckpoint = 4000",  # 8 MiB of log: pages that change again and again are folded in less often
+            "synchronous = FULL",  # an acknowledged commit survives a power cut
+            "foreign_keys = ON",
+        )
         try:
             self._migrate()
         except sqlite3.DatabaseError as error:
             self._writer.close()
+            raise self._cannot_open(error) from error
+
+    def _make_file(self) -> None:
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            message = f"The journal {self.path} cannot be opened: {error.strerror}"
+            if error.errno in _FULL:
+                raise UnavailableError(JOURNAL, "journal_full", message) from error
             raise JournalError(
-                "journal_damaged",
-                f"{path} cannot be read as a journal: {error}",
-                "Move it away and restore the newest file of the backups folder beside it.",
+                "journal_unusable", message, "Give the state directory and what is in it to the service user."
             ) from error
+
+    def _cannot_open(self, error: sqlite3.DatabaseError) -> LabferryError:
+        """Tell a file that is damaged from one that only cannot be written now: that one must not be moved away."""
+        if isinstance(error, sqlite3.OperationalError):
+            return UnavailableError(JOURNAL, "journal_full", f"The journal {self.path} cannot be opened: {error}")
+        return JournalError(
+            "journal_damaged",
+            f"{self.path} cannot be read as a journal: {error}",
+            "Move it away and restore the newest file of the backups folder beside it.",
+        )
 
     def _connect(self, *pragmas: str) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
@@ -95,11 +121,7 @@ class Database:
                 connection.execute(f"PRAGMA {pragma}")
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise JournalError(
-                "journal_damaged",
-                f"{self.path} cannot be opened as a journal: {error}",
-                "Move it away and restore the newest file of the backups folder beside it.",
-            ) from error
+            raise self._cannot_open(error) from error
         return connection
 
     def _migrate(self) -> None:

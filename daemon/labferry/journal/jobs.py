@@ -12,6 +12,7 @@ from labferry.journal.database import Database, load_queries
 from labferry.journal.rows import JobRow
 from labferry.model import Clock, JobKind, JobState, Stage
 
+KEPT_ATTEMPTS = 20  # per job (ruling 23)
 _SQL = load_queries("jobs")
 
 
@@ -159,15 +160,14 @@ class Jobs:
 
     def claim(self, stage: Stage, target: str = "") -> JobRow | None:
         """Take the next due job of a stage, least remaining work first, and begin an attempt."""
-        now = self._clock.now()
+        values = {"stage": stage, "target": target, "instance": self.instance, "now": self._clock.now()}
         with self._db.write() as connection:
-            found = connection.execute(_SQL["claimable"], {"stage": stage, "target": target, "now": now}).fetchone()
-            if found is None:
+            claimed = connection.execute(_SQL["claim"], values).fetchall()
+            if not claimed:
                 return None
-            values = {"id": found["id"], "instance": self.instance, "now": now}
-            connection.execute(_SQL["claim"], values)
-            connection.execute(_SQL["begin_attempt"], values)
-            return self.get(found["id"])
+            job = JobRow.of(claimed[0])
+            connection.execute(_SQL["begin_attempt"], {"id": job.id, **values})
+        return job
 
     def next_due(self, stage: Stage, target: str = "") -> float | None:
         """Return when the next job of a stage is due, None when there is none."""
@@ -188,7 +188,8 @@ class Jobs:
                 _SQL["end_attempt"],
                 {"id": job.id, "now": now, "outcome": move.outcome, "code": move.code, "detail": move.detail},
             )
-            connection.execute(_SQL["trim_attempts"], {"id": job.id})
+            if job.attempts > KEPT_ATTEMPTS:
+                connection.execute(_SQL["trim_attempts"], {"id": job.id, "kept": KEPT_ATTEMPTS})
             moved = connection.execute(
                 _SQL["move"],
                 {
@@ -213,8 +214,21 @@ class Jobs:
             if not self.finish_attempt(job, move):
                 return False
             for target in targets:
-                self.add(job.session_id, JobKind.ARCHIVE, target=target, stage=Stage.ARCHIVE, bytes_left=bytes_left)
+                self.add(job.session_id, JobKind.ARCHIVE, target=target, stage=Stage.SEAL, bytes_left=bytes_left)
         return True
+
+    def align_archives(self, root: str, targets: Sequence[str], *, registers: bool) -> None:
+        """Make the archive jobs of a root those that the configuration asks for now.
+
+        Sessions that are ready get a job for a target that is new; open jobs for a target that the root does not
+        name any more are cancelled.
+        """
+        with self._db.write():
+            for target in targets:
+                self._execute("add_missing_archives", root=root, target=target, registers=registers)
+            for row in self._db.read(_SQL["open_archives"]):
+                if row["root"] == root and row["target"] not in targets:
+                    self.cancel(row["id"], f"root {root} does not name archive {row['target']} any more")
 
     def set_bytes_left(self, job_id: int, bytes_left: int) -> None:
         """Store the remaining work of a job, which decides its turn."""

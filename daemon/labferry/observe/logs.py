@@ -20,6 +20,7 @@ from typing import Any, TextIO
 import structlog
 
 from labferry.model import show_path, utc_text
+from labferry.observe.journald import SOCKET as JOURNAL_SOCKET
 from labferry.observe.journald import JournalSocket
 from labferry.observe.logfile import LogFile
 from labferry.observe.outlets import (
@@ -31,7 +32,6 @@ from labferry.observe.outlets import (
     Record,
     ToFile,
     is_journal,
-    is_terminal,
 )
 
 _PLACE_KEYS = {
@@ -47,17 +47,18 @@ _SECRETS = ("token", "password", "passwd", "secret", "authorization", "cookie", 
 
 
 def configure(
-    format: str,  # noqa: A002 - the configuration's own word
+    log_format: str,
     level: str,
     log_file: str | os.PathLike[str] | None,
     stream: TextIO | None = None,
     environ: Mapping[str, str] = os.environ,
+    journal_socket: str = JOURNAL_SOCKET,
 ) -> None:
     """Set up logging for the process; may be called again.
 
     Parameters
     ----------
-    format : {"auto", "console", "json", "journal"}
+    log_format : {"auto", "console", "json", "journal"}
         `auto`: journald where systemd connected the stream to it, lines for people on a terminal, else JSON.
     level : {"debug", "info", "warning", "error"}
         What is less than this is dropped. Libraries are heard from `warning` on.
@@ -67,9 +68,11 @@ def configure(
         Default: stderr.
     environ : mapping
         Where JOURNAL_STREAM and NO_COLOR are looked up.
+    journal_socket : str
+        Where journald listens.
     """
     stream = stream or sys.stderr
-    outlet = _outlet(format, stream, environ)
+    outlet = _outlet(log_format, stream, environ, journal_socket)
     outlets: list[Outlet] = [outlet]
     if log_file is not None:
         outlets.append(ToFile(LogFile(os.fspath(log_file)), trouble=outlet))
@@ -88,15 +91,15 @@ def configure(
     _hear_libraries(_Tee(outlets), max(threshold, logging.WARNING))
 
 
-def _outlet(format: str, stream: TextIO, environ: Mapping[str, str]) -> Outlet:  # noqa: A002
+def _outlet(wanted: str, stream: TextIO, environ: Mapping[str, str], journal_socket: str) -> Outlet:
     """Return the outlet that a format means."""
-    chosen = format
-    if chosen == "auto":
-        chosen = "journal" if is_journal(stream, environ) else "console" if is_terminal(stream) else "json"
+    chosen = wanted
+    if wanted == "auto":
+        chosen = "journal" if is_journal(stream, environ) else "console" if stream.isatty() else "json"
     if chosen == "journal":
-        return Journald(JournalSocket(), JsonLines(stream))
+        return Journald(JournalSocket(journal_socket), JsonLines(stream))
     if chosen == "console":
-        return Console(stream, colours=is_terminal(stream) and not environ.get("NO_COLOR"))
+        return Console(stream, colours=stream.isatty() and not environ.get("NO_COLOR"))
     return JsonLines(stream)
 
 
@@ -213,4 +216,4 @@ def _traceback(exc_info: object) -> str:
         exc_info = exc_info[1]
     if not isinstance(exc_info, BaseException):
         return ""
-    return _text("".join(traceback.format_exception(exc_info)).rstrip())
+    return "\n".join(map(_text, "".join(traceback.format_exception(exc_info)).splitlines()))

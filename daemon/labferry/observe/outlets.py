@@ -183,8 +183,3 @@ def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     except (OSError, ValueError):
         return False
     return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
-
-
-def is_terminal(stream: TextIO) -> bool:
-    """Tell whether a person may be reading a stream."""
-    return stream.isatty()

@@ -109,7 +109,7 @@ class Faults:
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             It is not one.
         """
         with self._changed:
@@ -200,7 +200,7 @@ def _read(rule_id: int, described: Mapping[str, object]) -> Rule:
         raise ValueError('match is a string or an object with "text", "regexp", "n"')
     headers = described.get("headers", {})
     if not isinstance(headers, Mapping):
-        raise ValueError("headers is an object")  # noqa: TRY004
+        raise TypeError("headers is an object")
     times = described.get("times", 1)
     return Rule(
         rule_id,

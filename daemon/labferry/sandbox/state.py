@@ -73,7 +73,7 @@ def _rows(db: Database, table: str) -> list[dict[str, object]]:
 
 
 def _plain(row: Row) -> dict[str, object]:
-    return {name: _value(name, row[name]) for name in row.keys()}  # noqa: SIM118
+    return {name: _value(name, value) for name, value in dict(row).items()}
 
 
 def _value(name: str, value: object) -> object:

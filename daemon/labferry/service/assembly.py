@@ -75,7 +75,8 @@ def assemble(config: Config, journal: Journal, wakeup: Wakeup, clock: Clock) -> 
         )
 
     detect = DetectLane(config, journal, wakeup, clock)
-    registering: dict[Stage, StageRun] = {Stage.RESOLVE: Resolve(context), Stage.REGISTER: Register(context)}
+    # What is begun is finished first.
+    registering: dict[Stage, StageRun] = {Stage.REGISTER: Register(context), Stage.RESOLVE: Resolve(context)}
     lanes: list[LaneThread] = [detect]
     lanes += [worker(f"seal-{n}", {Stage.SEAL: Seal(context)}) for n in range(1, config.worker.seal_workers + 1)]
     lanes += [worker(f"register-{n}", registering, needs=ALYX) for n in range(1, config.worker.register_workers + 1)]

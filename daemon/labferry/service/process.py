@@ -20,7 +20,7 @@ from labferry.config import Config, load
 from labferry.control.server import ControlServer, bind_socket
 from labferry.engine.reports.live import LiveState
 from labferry.engine.wakeup import Wakeup
-from labferry.errors import ExitCode, LabferryError
+from labferry.errors import ExitCode, LabferryError, UnavailableError
 from labferry.journal import Journal
 from labferry.model import Clock, SystemClock
 from labferry.observe.logs import configure
@@ -112,6 +112,8 @@ class Life:
         damage = journal.check()
         if damage:
             _log.error("journal_damaged", why=damage, hint="Restore the newest file of the backups folder.")
+        else:
+            _log.info("journal_is_sound", why="checked after a stop that was not clean")
         return damage is None
 
     def _supervise(self, assembly: Assembly, journal: Journal) -> None:
@@ -133,6 +135,13 @@ class Life:
         except (LabferryError, OSError) as error:
             _log.warning("housekeeping_failed", why=str(error))
 
+    @staticmethod
+    def _end_life(journal: Journal) -> None:
+        try:
+            journal.jobs.end_life()
+        except UnavailableError as error:  # costs the next start a check of the journal
+            _log.warning("stop_not_recorded", why=error.message)
+
     def _drain(self, assembly: Assembly, journal: Journal, server: ControlServer) -> int:
         self._notifier.stopping()
         _log.info("stopping")
@@ -142,7 +151,7 @@ class Life:
         ended = [lane.join(max(0.0, deadline - self._clock.monotonic())) for lane in assembly.lanes]
         server.stop()
         if all(ended):
-            journal.jobs.end_life()
+            self._end_life(journal)
             _log.info("stopped")
         else:
             names = [lane.name for lane, over in zip(assembly.lanes, ended, strict=True) if not over]

@@ -82,7 +82,9 @@ def doubled(state: Mapping[str, Any]) -> list[str]:
     """
     sessions = Counter((one["subject"], str(one["start_time"])[:10], one["number"]) for one in state["sessions"])
     rows = Counter((one["session"], one["collection"], one["revision"], one["name"]) for one in state["datasets"])
-    records = Counter((one["id"], record["data_repository"]) for one in state["datasets"] for record in one["file_records"])
+    records = Counter(
+        (one["id"], record["data_repository"]) for one in state["datasets"] for record in one["file_records"]
+    )
     return [
         *(
             f"session {'/'.join(map(str, key))} is in Alyx {count} times"

@@ -75,6 +75,7 @@ def perform(wishes: Wishes, make_view: Callable[[Callable[[], float]], View]) ->
         recording = Recording(sandbox.places.watch_root, wishes.sessions, wishes.speed)
         stack.callback(recording.stop)
         view = make_view(lambda: time.monotonic() - started_at)
+        stack.callback(view.close)
         daemon = Daemon(
             sandbox.config,
             sandbox.places.socket,
@@ -82,7 +83,6 @@ def perform(wishes: Wishes, make_view: Callable[[Callable[[], float]], View]) ->
             lambda text, tone: view.line(Line(DAEMON, text, tone)),
         )
         stack.callback(daemon.stop)
-        stack.callback(view.close)
         stack.callback(_undisturbed)
         view.note(opening(wishes.sessions, sandbox.places.socket))
         course = _Course(sandbox, recording, daemon, view)
@@ -166,14 +166,14 @@ def _comparing(
 ) -> Callable[[Sequence[RigSession]], Iterator[Compared]]:
     """Return the user: by plain HTTP, or with ONE."""
     password = sandbox.password_file.read_text("utf-8").strip()
-    login = sandbox.alyx_url, sandbox.alyx_user, password, sandbox.places.watch_root
+    login = sandbox.alyx_user, password, sandbox.places.watch_root
     if wishes.with_one:
         from labferry.cli.demonstration import one_check
 
-        return lambda sessions: one_check.compare(directory, *login, sessions)
+        return lambda sessions: one_check.compare(directory, sandbox.alyx_url, sandbox.data_url, *login, sessions)
     from labferry.cli.demonstration import download
 
-    return lambda sessions: download.compare(*login, sessions)
+    return lambda sessions: download.compare(sandbox.alyx_url, *login, sessions)
 
 
 def _state(sandbox: Sandbox) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def _session(alyx: httpx.Client, watch_root: Path, session: RigSession) -> Itera
     query: dict[str, str | int] = {"subject": session.subject, "date_range": f"{day},{day}", "number": session.number}
     found = _json(alyx.get("/sessions", params=query))
     offered = {}
-    for one in found:
+    for one in found["results"]:
         for dataset in _json(alyx.get(f"/sessions/{one['id']}"))["data_dataset_session_related"]:
             offered[_path(dataset)] = dataset["data_url"]
     for file in session.files:

@@ -19,6 +19,8 @@ from labferry.errors import LabferryError
 from labferry.sandbox.rig import RigFile, RigSession
 
 CACHE, HOME, LOG = "one-cache", "one-home", "one.log"
+# ONE knows public servers; a proxy that nobody listens at keeps every request on this machine.
+_OFFLINE = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
 _GRACE = 3.0  # seconds
 _TAIL = 5  # lines of its log that an error shows
 
@@ -43,6 +45,7 @@ def require_one() -> None:
 def compare(
     directory: Path,
     alyx_url: str,
+    data_url: str,
     username: str,
     password: str,
     watch_root: Path,
@@ -63,6 +66,7 @@ def compare(
     (directory / HOME).mkdir(exist_ok=True)
     task = {
         "url": alyx_url,
+        "data_url": data_url,
         "username": username,
         "password": password,
         "cache": str(directory / CACHE),
@@ -72,7 +76,7 @@ def compare(
     with open(directory / LOG, "ab") as log:
         process = children.start(
             ["labferry.cli.demonstration.one_client"],
-            children.environment(HOME=str(directory / HOME), TQDM_DISABLE="1"),
+            children.environment(HOME=str(directory / HOME), TQDM_DISABLE="1", **_OFFLINE),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -14,23 +14,32 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+from one import params
 from one.api import ONE
 
 
 def main(task: dict[str, Any], out: TextIO) -> None:
     """Search, list and load every dataset of the task's sessions."""
-    client = ONE(
-        base_url=task["url"],
+    client = _log_in(task)
+    for session in task["sessions"]:
+        for answer in _session(client, Path(task["watch_root"]), session):
+            out.write(json.dumps({"session": session["folder"], **answer}) + "\n")
+            out.flush()
+
+
+def _log_in(task: dict[str, Any]) -> Any:
+    """Return a client that is set up for this Alyx and its data server, as a lab's users are; it asks nobody."""
+    url = task["url"]
+    params.setup(client=url, silent=True, make_default=True, username=task["username"], cache_dir=task["cache"])
+    params.save(params.get(client=url, silent=True).set("HTTP_DATA_SERVER", task["data_url"]), url)
+    return ONE(
+        base_url=url,
         username=task["username"],
         password=task["password"],
         cache_dir=task["cache"],
         cache_rest=None,
         silent=True,
     )
-    for session in task["sessions"]:
-        for answer in _session(client, Path(task["watch_root"]), session):
-            out.write(json.dumps({"session": session["folder"], **answer}) + "\n")
-            out.flush()
 
 
 def _session(client: Any, watch_root: Path, session: dict[str, Any]) -> Iterator[dict[str, str]]:

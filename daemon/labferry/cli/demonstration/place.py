@@ -28,22 +28,32 @@ def demo_directory(keep: Path | None) -> Iterator[Path]:
     LabferryError
         `demo_directory`: it cannot be used, and what to do instead.
     """
-    directory = Path(tempfile.mkdtemp(prefix="labferry-demo-")) if keep is None else _kept(keep.absolute())
+    directory = _temporary() if keep is None else _kept(keep.absolute())
     try:
-        _require_short(directory)
-        _mark(directory)
         yield directory
     finally:
         if keep is None:
             shutil.rmtree(directory, ignore_errors=True)
 
 
+def _temporary() -> Path:
+    _require_short(Path(tempfile.gettempdir()) / "labferry-demo-01234567")
+    directory = Path(tempfile.mkdtemp(prefix="labferry-demo-"))
+    (directory / MARK).touch()
+    return directory
+
+
 def _kept(directory: Path) -> Path:
+    _require_short(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         strangers = os.listdir(directory) and not (directory / MARK).exists()
+        if not strangers:
+            (directory / MARK).touch()
     except OSError as error:
-        raise _not_writable(directory, error) from error
+        raise _unusable(
+            f"{directory} cannot be used: {error.strerror}", "Give --keep a directory that you may write."
+        ) from error
     if strangers:
         raise _unusable(
             f"{directory} holds other files, and no demo was kept there before",
@@ -59,19 +69,6 @@ def _require_short(directory: Path) -> None:
             f"the path {directory} is {length - LONGEST_SOCKET} bytes too long for the daemon's socket in it",
             "Give --keep a directory with a shorter path, or set TMPDIR to one.",
         )
-
-
-def _mark(directory: Path) -> None:
-    try:
-        (directory / MARK).touch()
-    except OSError as error:
-        raise _not_writable(directory, error) from error
-
-
-def _not_writable(directory: Path, error: OSError) -> LabferryError:
-    return _unusable(
-        f"{directory} cannot be used: {error.strerror}", "Give --keep a directory that you may write."
-    )
 
 
 def _unusable(message: str, hint: str) -> LabferryError:

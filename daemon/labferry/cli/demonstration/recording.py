@@ -13,7 +13,7 @@ from pathlib import Path
 from labferry.errors import LabferryError
 from labferry.sandbox.rig import Rig, RigEvent, RigSession
 
-RATE = 600_000.0  # bytes per second at speed 1: five sessions in a quarter of a minute
+RATE = 450_000.0  # bytes per second at speed 1: five sessions in a third of a minute
 
 
 class _StoppedError(Exception):

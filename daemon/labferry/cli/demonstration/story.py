@@ -219,7 +219,10 @@ class Story:
         row.compared = (row.compared or 0) + 1
         if problem:
             row.lost += 1
+        if problem and row.lost == 1:
             yield Line(name, problem, Tone.BAD)
+        if row.lost and row.compared == row.datasets:
+            yield Line(name, f"not verified: {row.lost} of {human.plural(row.datasets, 'dataset')} lost", Tone.BAD)
         if row.is_verified:
             yield Line(name, f"verified: {human.plural(row.compared, 'dataset')} equal to their source", Tone.GOOD)
 
@@ -239,9 +242,9 @@ def _line(row: Row, event: Mapping[str, Any]) -> Line | None:
     action, to = event["action"], event["to"]
     files = row.known.get("files") or {}
     if action == "found":
-        return Line(row.name, "settling: found, waits for raw_session.flag")
+        return Line(row.name, f"settling: found, waits {'for quiet' if row.recorded else 'for raw_session.flag'}")
     if action == "complete":
-        return Line(row.name, "complete: flag there, nothing changes any more")
+        return Line(row.name, "complete: flag there, nothing changes now")
     if action == "changed":
         return Line(row.name, "settling: it changed again", Tone.WARN)
     if action in {"vanished", "held"}:

@@ -114,23 +114,28 @@ class Result:
             "doubled": len(self.doubled),
             "daemon_restarts": self.restarts,
             "directory": self.kept and str(self.kept),
+            "problems": self.wrong(),
         }
 
     def error(self) -> LabferryError | None:
         """Return what is wrong; None when all is good."""
         if self.is_good:
             return None
-        wrong = [f"{one.path}: {one.explained.get('message') or one.explained['verdict']}" for one in self.unfinished]
-        wrong += [*self.problems, *self.doubled]
-        listed = [*wrong[:NAMED], *([f"and {len(wrong) - NAMED} more"] if len(wrong) > NAMED else [])]
         return LabferryError(
             "demo_failed",
-            "\n".join(["not everything made the whole way:", *listed]),
-            f"`labferry demo --keep DIR` keeps all of it: the daemon's log is DIR/daemon.log{self._look_there()}.",
+            f"Not everything made the whole way: {human.plural(len(self.unfinished), 'session')} not archived, "
+            f"{human.plural(self.lost, 'dataset')} lost, {len(self.doubled)} doubled.",
+            f"The daemon's log says more: {self.kept}/daemon.log."
+            if self.kept
+            else "Run it with --keep DIR: the daemon's log is DIR/daemon.log then.",
         )
 
-    def _look_there(self) -> str:
-        return f" (now {self.kept}/daemon.log)" if self.kept else ""
+    def wrong(self) -> list[str]:
+        """Name everything that is not as it should be."""
+        unfinished = [
+            f"{one.path}: {one.explained.get('message') or one.explained['verdict']}" for one in self.unfinished
+        ]
+        return [*unfinished, *self.problems, *self.doubled]
 
 
 def opening(sessions: int, socket: Path) -> str:
@@ -138,38 +143,37 @@ def opening(sessions: int, socket: Path) -> str:
     return (
         f"A made-up rig of two labs records {human.plural(sessions, 'session')}, slowly and out of order. labferry\n"
         "registers each in a made-up Alyx, copies it to an archive and verifies it there.\n"
-        f"Ask it meanwhile: labferry status --socket {shlex.quote(str(socket))}\n"
+        "Ask it meanwhile, in another terminal:\n"
+        f"  labferry status --socket {shlex.quote(str(socket))}\n"
     )
 
 
 def lines(result: Result) -> Iterator[str]:
     """Yield the summary for people."""
-    yield strong(f"What happened in {human.duration(result.duration_s)}")
-    yield from indented(table(["", ""], [[label, printable(text)] for label, text in _facts(result)]))
+    yield strong(f"What happened in {result.duration_s:.0f} s")
+    yield from indented(table(["", ""], _facts(result)))
     yield from _explanations(result)
+    yield from _listed("Not as the rig wrote it", result.problems)
+    yield from _listed("More than once in Alyx", result.doubled)
     yield ""
     yield from _next(result)
 
 
-def _facts(result: Result) -> Iterator[tuple[str, str]]:
+def _facts(result: Result) -> Iterator[Sequence[str]]:
     sessions = human.plural(result.recorded, "session")
     labs = human.plural(result.labs, "lab")
     yield "recorded", f"{sessions} of {labs}: {human.plural(result.files, 'file')}, {human.size(result.size)}"
-    yield "registered", f"{human.plural(result.registered, 'session')} in Alyx, {_asked(result)}"
+    yield "registered", f"{human.plural(result.registered, 'session')} in Alyx"
+    others = human.plural(result.files - result.datasets, "file")
+    yield "left out", f"{others} that no registration pattern asks for: logs, snapshots"
     yield "archived", f"{human.plural(result.archived, 'session')}, each copy checked by size and MD5"
-    how = "loaded with ONE" if result.verified_by == "ONE" else "downloaded over HTTP"
+    how = "loaded with ONE" if result.verified_by == "ONE" else "downloaded"
     got = human.plural(result.datasets - result.lost, "dataset")
-    yield "verified", f"{human.plural(result.verified, 'session')}: {got} {how}, equal to what the rig wrote"
+    yield "verified", f"{human.plural(result.verified, 'session')}: {got} {how} and equal to their source"
     yield "lost", good("nothing") if not result.lost else bad(human.plural(result.lost, "dataset"))
-    yield "doubled", good("nothing") if not result.doubled else bad("; ".join(result.doubled[:NAMED]))
+    yield "doubled", good("nothing") if not result.doubled else bad(human.plural(len(result.doubled), "record"))
     if result.restarts:
         yield "restarts", f"the daemon died {human.plural(result.restarts, 'time')} and went on where it was"
-
-
-def _asked(result: Result) -> str:
-    left = result.files - result.datasets
-    text = human.plural(result.datasets, "dataset")
-    return f"{text} (the other {human.plural(left, 'file')} are no datasets: logs, snapshots)" if left > 0 else text
 
 
 def _explanations(result: Result) -> Iterator[str]:
@@ -185,6 +189,15 @@ def _explanations(result: Result) -> Iterator[str]:
             yield f"    {dim(fact['what'] if isinstance(fact, dict) else str(fact))}"
         if explained.get("hint"):
             yield f"    To do: {explained['hint']}"
+
+
+def _listed(heading: str, texts: Sequence[str]) -> Iterator[str]:
+    if texts:
+        yield ""
+        yield strong(heading)
+        yield from indented(printable(list(texts[:NAMED])))
+        if len(texts) > NAMED:
+            yield f"  and {len(texts) - NAMED} more"
 
 
 def _next(result: Result) -> Iterator[str]:

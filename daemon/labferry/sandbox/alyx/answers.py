@@ -1,7 +1,7 @@
 """How the sandbox's Alyx says no: refusals, failures and pages that do not exist.
 
 Room: sandbox. The real server answers many client mistakes with 500 and the exception's text; here these
-are raised as `Failure` with the same text.
+are raised as `FailedError` with the same text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PAGE_NOT_FOUND = b"""
 """
 
 
-class Refusal(Exception):  # noqa: N818
+class RefusedError(Exception):
     """The request is answered with this status and body.
 
     Parameters
@@ -47,7 +47,7 @@ class Refusal(Exception):  # noqa: N818
         return json_response(self.status, self.body, **self.headers)
 
 
-class Failure(Exception):  # noqa: N818
+class FailedError(Exception):
     """An unhandled exception of the real server: 500 with its text."""
 
     def response(self) -> Response:
@@ -55,7 +55,7 @@ class Failure(Exception):  # noqa: N818
         return json_response(500, {"status_code": 500, "detail": str(self)})
 
 
-class PageNotFound(Exception):  # noqa: N818
+class PageNotFoundError(Exception):
     """No such URL: an HTML page, not JSON."""
 
     def response(self) -> Response:
@@ -63,26 +63,26 @@ class PageNotFound(Exception):  # noqa: N818
         return Response(404, _PAGE_NOT_FOUND, "text/html; charset=utf-8")
 
 
-def detail(status: int, text: str, **headers: str) -> Refusal:
+def detail(status: int, text: str, **headers: str) -> RefusedError:
     """Return a refusal in the shape of Django REST framework: `detail` first."""
-    return Refusal(status, {"detail": text, "status_code": status}, headers)
+    return RefusedError(status, {"detail": text, "status_code": status}, headers)
 
 
-def by_hand(status: int, key: str, text: object, **more: object) -> Refusal:
+def by_hand(status: int, key: str, text: object, **more: object) -> RefusedError:
     """Return a refusal as the real views write them: `status_code` first, then `error` or `detail`."""
-    return Refusal(status, {"status_code": status, key: text, **more})
+    return RefusedError(status, {"status_code": status, key: text, **more})
 
 
-def invalid(errors: Mapping[str, Sequence[str]]) -> Refusal:
+def invalid(errors: Mapping[str, Sequence[str]]) -> RefusedError:
     """Return a 400 that names each field's complaints."""
-    return Refusal(400, {**errors, "status_code": 400})
+    return RefusedError(400, {**errors, "status_code": 400})
 
 
-def missing(model: str) -> Refusal:
+def missing(model: str) -> RefusedError:
     """Return the 404 for a record that does not exist."""
     return detail(404, f"No {model} matches the given query.")
 
 
-def several(model: str, count: int) -> Failure:
+def several(model: str, count: int) -> FailedError:
     """Return the 500 for a look-up by a name that is not unique."""
-    return Failure(f"get() returned more than one {model} -- it returned {count}!")
+    return FailedError(f"get() returned more than one {model} -- it returned {count}!")

@@ -75,7 +75,7 @@ class Call:
 
         Raises
         ------
-        Refusal
+        RefusedError
             400 for broken JSON, 415 for another media type.
         """
         if not self.request.body:

@@ -21,7 +21,7 @@ from labferry.sandbox.alyx import (
     subjects,
     weights,
 )
-from labferry.sandbox.alyx.answers import Failure, PageNotFound, Refusal, detail
+from labferry.sandbox.alyx.answers import FailedError, PageNotFoundError, RefusedError, detail
 from labferry.sandbox.alyx.api import Call, Route
 from labferry.sandbox.alyx.openapi import describe
 from labferry.sandbox.alyx.store import Database, Store
@@ -83,7 +83,7 @@ class Alyx:
         """Answer one request."""
         try:
             route, key = self._route(request)
-        except PageNotFound as page:
+        except PageNotFoundError as page:
             return page.response()
         with self._store.database() as db:
             response = self._answer(route, key, request, db)
@@ -95,7 +95,7 @@ class Alyx:
             match = route.pattern.fullmatch(request.path)
             if match is not None:
                 return route, match[1] if match.groups() else ""
-        raise PageNotFound
+        raise PageNotFoundError
 
     def _answer(self, route: Route, key: str, request: Request, db: Database) -> Response:
         try:
@@ -111,10 +111,10 @@ class Alyx:
             if method == "OPTIONS":
                 return json_response(200, {"name": route.path, "parses": ["application/json"]})
             raise detail(405, f'Method "{method}" not allowed.')
-        except (Refusal, Failure) as refusal:
+        except (RefusedError, FailedError) as refusal:
             return refusal.response()
         except (TypeError, ValueError, AttributeError, LookupError, sqlite3.Error) as error:
-            return Failure(str(error)).response()  # the real server, too, sends the text of what it did not expect
+            return FailedError(str(error)).response()  # the real server, too, sends the text of what it did not expect
 
     def _schema(self, _: Call) -> Response:
         response = json_response(200, self._description)

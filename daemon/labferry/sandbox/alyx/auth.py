@@ -77,7 +77,7 @@ def identify(request: Request, db: Database) -> User | None:
 
     Raises
     ------
-    Refusal
+    RefusedError
         403 for a malformed or unknown token, on every endpoint.
     """
     words = request.headers.get("authorization", "").split()
@@ -98,7 +98,7 @@ def permit(user: User | None, request: Request) -> None:
 
     Raises
     ------
-    Refusal
+    RefusedError
         403 otherwise.
     """
     if user is None:
@@ -132,7 +132,7 @@ class Throttle:
 
         Raises
         ------
-        Refusal
+        RefusedError
             429 with Retry-After in whole seconds.
         """
         if not self._limit:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labferry.sandbox.alyx.answers import Failure
+from labferry.sandbox.alyx.answers import FailedError
 from labferry.sandbox.alyx.store import Database
 
 
@@ -46,10 +46,10 @@ def content_type(name: str) -> ContentType:
 
     Raises
     ------
-    Failure
+    FailedError
         There is none.
     """
     for known in _KNOWN:
         if name in (known.model, known.name):
             return known
-    raise Failure("ContentType matching query does not exist.")
+    raise FailedError("ContentType matching query does not exist.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import cast
 
-from labferry.sandbox.alyx.answers import Failure, by_hand, missing
+from labferry.sandbox.alyx.answers import FailedError, by_hand, missing
 from labferry.sandbox.alyx.api import Call, Route
 from labferry.sandbox.alyx.fields import (
     QC_NAMES,
@@ -215,9 +215,9 @@ def _columns(call: Call, values: dict[str, object]) -> dict[str, Value]:
     for name in ("collection", "hash", "version"):
         if name in columns and columns[name] is None:
             message = f'null value in column "{name}" of relation "data_dataset" violates not-null constraint\n'
-            raise Failure(message)
+            raise FailedError(message)
         if name != "collection" and len(str(columns.get(name, ""))) > _MAX_LABEL:
-            raise Failure(f"value too long for type character varying({_MAX_LABEL})\n")
+            raise FailedError(f"value too long for type character varying({_MAX_LABEL})\n")
     return cast("dict[str, Value]", {**columns, "auto_datetime": call.now})
 
 
@@ -226,7 +226,7 @@ def _written(call: Call, values: dict[str, object]) -> Row:
         call.db.replace_links("dataset_tag", ("dataset", call.key), "tag", cast("list[str]", values["tags"]))
     row = _row(call)
     if row["collection"] and not GOOD_COLLECTION.fullmatch(row["collection"]):
-        raise Failure(f"{{'collection': ['{_BAD_COLLECTION}']}}")  # what was written stays
+        raise FailedError(f"{{'collection': ['{_BAD_COLLECTION}']}}")  # what was written stays
     link_dataset(call.db, call.key, row["session"], row["collection"])
     return row
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from urllib.parse import urlsplit
 
-from labferry.sandbox.alyx.answers import Failure, invalid, several
+from labferry.sandbox.alyx.answers import FailedError, invalid, several
 from labferry.sandbox.alyx.moments import read_moment
 from labferry.sandbox.alyx.store import Database
 
@@ -31,13 +31,13 @@ def read_quality(spelled: str) -> int:
 
     Raises
     ------
-    Failure
+    FailedError
         There is none of that name; the missing space is the real server's.
     """
     try:
         return QC[spelled.upper().strip()]
     except KeyError as error:
-        raise Failure(f"Invalidqc, choices are: {', '.join(QC)}") from error
+        raise FailedError(f"Invalidqc, choices are: {', '.join(QC)}") from error
 
 
 class ComplaintError(ValueError):
@@ -83,9 +83,9 @@ def check(fields: Sequence[Field], db: Database, data: object, *, partial: bool 
 
     Raises
     ------
-    Refusal
+    RefusedError
         400 with every complaint.
-    Failure
+    FailedError
         A look-up that fails on the real server too.
     """
     if not isinstance(data, Mapping):
@@ -244,7 +244,7 @@ def subject(db: Database, value: object) -> object:
 
     Raises
     ------
-    Failure
+    FailedError
         The nickname is not unique.
     """
     ids = db.column("SELECT id FROM subject WHERE nickname = ?", str(value))

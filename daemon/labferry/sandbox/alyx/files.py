@@ -18,7 +18,6 @@ from labferry.sandbox.alyx.store import Database, Row, Value, from_json, new_id,
 from labferry.sandbox.http import Response, json_response
 
 
-
 def _path(db: Database, value: object) -> object:
     path = str(text(1000, blank=False)(db, value))
     if not GOOD_PATH.fullmatch(path):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labferry.sandbox.alyx.answers import Failure, by_hand, several
+from labferry.sandbox.alyx.answers import FailedError, by_hand, several
 from labferry.sandbox.alyx.api import Call
 from labferry.sandbox.alyx.datasets import is_protected, link_dataset
 from labferry.sandbox.alyx.fields import QC, QC_NAMES
@@ -22,6 +22,7 @@ from labferry.sandbox.alyx.store import Database, Row, Value, new_id
 _MAX_NAME = 255
 _MAX_LABEL = 64
 _MAX_SIZE = 2**63 - 1
+_KEY = "session content_type object_id collection name dataset_type data_format revision"
 _OWNED = "session IS ? AND content_type IS ? AND object_id IS ?"
 
 
@@ -81,7 +82,7 @@ def session_of(call: Call, path: str, user: str | None) -> Owner:
     ------
     ValueError
         The path names none, or the subject (`UnknownSubjectError`) or the session does not exist.
-    Failure
+    FailedError
         The nickname is not unique, or the date is none.
     """
     db, named = call.db, session_path(path)
@@ -109,7 +110,7 @@ def session_of(call: Call, path: str, user: str | None) -> Owner:
 def _join(call: Call, session: str, user: str | None) -> None:
     if user is None:
         message = 'null value in column "labmember_id" of relation "actions_session_users" violates not-null'
-        raise Failure(message)
+        raise FailedError(message)
     if user not in users_of(call.db, session):
         call.db.run("INSERT OR IGNORE INTO session_user (session, user) VALUES (?, ?)", session, user)
         call.db.update("session", ("id", session), {"auto_datetime": call.now})
@@ -146,7 +147,7 @@ def register_file(call: Call, filing: Filing, file: File) -> str:
 
     Raises
     ------
-    Refusal, Failure
+    RefusedError, FailedError
         What was done up to there stays.
     """
     db, path = call.db, file.path
@@ -188,13 +189,10 @@ def _get_or_create(call: Call, filing: Filing, path: DatasetPath, types: tuple[s
     if rows:
         return rows[0], False
     if len(path.collection) > _MAX_NAME or len(path.name) > _MAX_NAME:
-        raise Failure(f"value too long for type character varying({_MAX_NAME})\n")
+        raise FailedError(f"value too long for type character varying({_MAX_NAME})\n")
     time.sleep(call.race_window)  # no lock, no unique key: whoever looked meanwhile will insert one too
     dataset = new_id()
-    columns = (
-        "session", "content_type", "object_id", "collection", "name", "dataset_type", "data_format", "revision",
-    )  # fmt: skip
-    values = dict(zip(columns, key, strict=True))
+    values = dict(zip(_KEY.split(), key, strict=True))
     call.db.insert("dataset", {"id": dataset, **values, "created_datetime": call.now, "auto_datetime": call.now})
     return call.db.all("SELECT * FROM dataset WHERE id = ?", dataset)[0], True
 
@@ -248,5 +246,7 @@ def _record(db: Database, dataset: str, repository: str, path: DatasetPath, *, e
     try:
         db.insert("file_record", values)
     except sqlite3.IntegrityError as error:
+        if db.one(find, dataset, repository, where) is not None:
+            return  # another request made it for the same dataset meanwhile
         message = f'A file record for "{where}" already exists on repository "{repository}" for a different dataset.'
         raise by_hand(400, "detail", message) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from labferry.sandbox.alyx.answers import Failure
+from labferry.sandbox.alyx.answers import FailedError
 
 _DAY = re.compile(r"\d{4}-\d{1,2}-\d{1,2}$")
 
@@ -39,13 +39,13 @@ def read_day(text: str) -> str:
 
     Raises
     ------
-    Failure
+    FailedError
         Not a date, in the real server's two wordings.
     """
     if not _DAY.match(text):
-        raise Failure(f"['“{text}” value has an invalid date format. It must be in YYYY-MM-DD format.']")
+        raise FailedError(f"['“{text}” value has an invalid date format. It must be in YYYY-MM-DD format.']")
     try:
         return datetime.strptime(text, "%Y-%m-%d").date().isoformat()
     except ValueError as error:
         message = f"['“{text}” value has the correct format (YYYY-MM-DD) but it is an invalid date.']"
-        raise Failure(message) from error
+        raise FailedError(message) from error

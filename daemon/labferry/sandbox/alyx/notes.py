@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from labferry.sandbox.alyx.answers import Failure, missing
+from labferry.sandbox.alyx.answers import FailedError, missing
 from labferry.sandbox.alyx.api import Call, Route
 from labferry.sandbox.alyx.contents import ContentType, content_type
 from labferry.sandbox.alyx.fields import Field, anything, check, identifier, moment, named, reference, text
@@ -71,10 +71,10 @@ def _columns(call: Call) -> dict[str, Value]:
     values = check(_FIELDS, call.db, call.data, partial=call.request.method == "PATCH")
     for name in ("content_type", "object_id"):
         if name not in values:
-            raise Failure(f"'{name}'")
+            raise FailedError(f"'{name}'")
     model = cast("ContentType", values["content_type"])
     if not model.exists(call.db, str(values["object_id"])):
-        raise Failure(f"{model.label} matching query does not exist.")
+        raise FailedError(f"{model.label} matching query does not exist.")
     values["content_type"] = model.name
     if "json" in values:
         values["json"] = to_json(values["json"])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from labferry.sandbox.alyx.answers import Failure, by_hand
+from labferry.sandbox.alyx.answers import FailedError, by_hand
 from labferry.sandbox.alyx.store import Database, Row
 
 _SESSION = r"(?P<subject>[\w.-]+)/(?P<date>\d{4}-\d{2}-\d{2})/(?P<number>\d{1,3})"
@@ -82,7 +82,7 @@ def dataset_path(root: str, name: str) -> DatasetPath:
 
     Raises
     ------
-    Refusal
+    RefusedError
         400; it does not say which file.
     """
     full = PurePosixPath(root, name)
@@ -101,7 +101,7 @@ def aggregate_path(root: str, name: str) -> DatasetPath:
 
     Raises
     ------
-    Refusal
+    RefusedError
         400; it does not say which file.
     """
     full = PurePosixPath(root, name)
@@ -119,15 +119,15 @@ def dataset_type_of(name: str, types: list[Row]) -> str:
 
     Raises
     ------
-    Failure
+    FailedError
         None or several match.
     """
     found = [row["name"] for row in types if _matches(name, row)]
     if not found:
-        raise Failure(f'No dataset type found for filename "{name}"')
+        raise FailedError(f'No dataset type found for filename "{name}"')
     if len(found) > 1:
         shown = ", ".join(f"<DatasetType {type_}>" for type_ in found)
-        raise Failure(f'Multiple matching dataset types found for filename "{name}": \n{shown}')
+        raise FailedError(f'Multiple matching dataset types found for filename "{name}": \n{shown}')
     return str(found[0])
 
 
@@ -145,12 +145,12 @@ def data_format_of(name: str, db: Database) -> str:
 
     Raises
     ------
-    Failure
+    FailedError
         None or several have it; the message does not say which file.
     """
     names = db.column("SELECT name FROM data_format WHERE file_extension = ?", posixpath.splitext(name)[1])
     if not names:
-        raise Failure("DataFormat matching query does not exist.")
+        raise FailedError("DataFormat matching query does not exist.")
     if len(names) > 1:
-        raise Failure(f"get() returned more than one DataFormat -- it returned {len(names)}!")
+        raise FailedError(f"get() returned more than one DataFormat -- it returned {len(names)}!")
     return names[0]

@@ -1,4 +1,4 @@
-"""Lists: filters by parameter, the generic `django=` filter, pagination.
+"""Lists: filters by parameter, and the generic `django=` filter.
 
 Room: sandbox. A `Listing` declares which paths can be filtered on and what SQL they mean; conditions are
 built from those declarations, values are always bound.
@@ -10,16 +10,13 @@ import ast
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qs, urlencode, urlsplit
 
-from labferry.sandbox.alyx.answers import Failure, invalid
+from labferry.sandbox.alyx.answers import FailedError, invalid
 from labferry.sandbox.alyx.api import Call
 from labferry.sandbox.alyx.moments import read_day, read_moment
+from labferry.sandbox.alyx.pages import Page
 from labferry.sandbox.alyx.store import Database, Row, Value
 from labferry.sandbox.http import Response, json_response
-
-DEFAULT_LIMIT = 250
-MAX_LIMIT = 1000
 
 
 @dataclass(frozen=True)
@@ -154,7 +151,7 @@ class Listing:
 
         Raises
         ------
-        Failure
+        FailedError
             No such field, as the real server words it.
         """
         parts = path.split("__")
@@ -165,7 +162,7 @@ class Listing:
                 return column.where(_lookup(name, column, parts[length:], value))
         known = sorted({name.split("__")[0] for name in self.columns})
         message = f"Cannot resolve keyword '{parts[0]}' into field. Choices are: {', '.join(known)}"
-        raise Failure(message)
+        raise FailedError(message)
 
 
 def pairs(text: str) -> dict[str, object]:
@@ -173,16 +170,16 @@ def pairs(text: str) -> dict[str, object]:
 
     Raises
     ------
-    Failure
+    FailedError
         An odd number of items, or a field twice.
     """
     items = _split(text)
     found: dict[str, object] = {}
     for position in range(0, len(items), 2):
         if position + 1 == len(items):
-            raise Failure("list index out of range")
+            raise FailedError("list index out of range")
         if items[position] in found:
-            raise Failure(f'Duplicated fields in "{text}"')
+            raise FailedError(f'Duplicated fields in "{text}"')
         found[items[position]] = _read_value(items[position + 1])
     return found
 
@@ -199,16 +196,17 @@ def _split(text: str) -> list[str]:
 
 
 def _read_value(text: str) -> object:
-    known = {"none": None, "true": True, "false": False}
-    if text.lower() in known and (text.lower() != "none" or text == "None"):
-        return known[text.lower()]
+    if text == "None":
+        return None
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     if text.replace(".", "", 1).isdigit():
         return float(text)
     if text[:1] in ("[", "(") and text[-1:] in ("]", ")"):
         try:
             return list(ast.literal_eval(text))
         except (ValueError, SyntaxError, TypeError) as error:
-            raise Failure(str(error)) from error
+            raise FailedError(str(error)) from error
     return text
 
 
@@ -280,9 +278,9 @@ def _lookup(name: str, column: Column, transforms: list[str], value: object) -> 
     lookup = rest[0] if rest else "exact"
     if lookup not in _LOOKUPS or len(rest) > 1:
         message = f"Unsupported lookup '{lookup}' for {_FIELDS[kind]} or join on the field not permitted."
-        raise Failure(message)
+        raise FailedError(message)
     if kind == "int" and isinstance(value, str) and not value.lstrip("-").isdigit():
-        raise Failure(f"Field '{name.split('__')[-1]}' expected a number but got '{value}'.")
+        raise FailedError(f"Field '{name.rpartition('__')[2]}' expected a number but got '{value}'.")
     return _compare(expression, kind, lookup, value)
 
 
@@ -314,12 +312,12 @@ def _bind(kind: str, value: object) -> Value:
             message = (
                 f"['“{value}” value has an invalid format. It must be in YYYY-MM-DD HH:MM[:ss[.uuuuuu]][TZ] format.']"
             )
-            raise Failure(message) from error
+            raise FailedError(message) from error
     if kind == "uuid":
         try:
             return str(uuid.UUID(str(value)))
         except ValueError as error:
-            raise Failure(f"['“{value}” is not a valid UUID.']") from error
+            raise FailedError(f"['“{value}” is not a valid UUID.']") from error
     if kind == "int":
         return int(str(value).partition(".")[0])
     if kind == "any" and isinstance(value, bool | int | float):
@@ -331,41 +329,3 @@ def _bind(kind: str, value: object) -> Value:
 
 def _json_path(keys: list[str]) -> str:
     return "$" + "".join('."' + key.replace('"', "") + '"' for key in keys)
-
-
-# --- pagination -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Page:
-    """A window onto a list."""
-
-    limit: int
-    offset: int
-
-    @classmethod
-    def of(cls, query: Mapping[str, str]) -> Page:
-        """Read `limit` (silently capped) and `offset`; nonsense means the defaults."""
-        limit = min(_positive(query.get("limit")) or DEFAULT_LIMIT, MAX_LIMIT)
-        return cls(limit, _positive(query.get("offset")))
-
-    def next(self, call: Call, count: int) -> str | None:
-        """Return the address of the next page."""
-        following = self.offset + self.limit
-        return None if following >= count else self._link(call, following)
-
-    def previous(self, call: Call) -> str | None:
-        """Return the address of the page before."""
-        return None if self.offset <= 0 else self._link(call, self.offset - self.limit)
-
-    def _link(self, call: Call, offset: int) -> str:
-        query = dict(parse_qs(urlsplit(call.request.target).query, keep_blank_values=True))
-        query["limit"] = [str(self.limit)]
-        query.pop("offset", None)
-        if offset > 0:
-            query["offset"] = [str(offset)]
-        return f"{call.request.origin}{call.request.path}?{urlencode(sorted(query.items()), doseq=True)}"
-
-
-def _positive(text: str | None) -> int:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from labferry.sandbox.alyx.answers import Failure, by_hand, several
+from labferry.sandbox.alyx.answers import FailedError, by_hand, several
 from labferry.sandbox.alyx.api import Call, Route
 from labferry.sandbox.alyx.contents import content_type
 from labferry.sandbox.alyx.fields import Field, anything
@@ -65,7 +65,7 @@ def check_protected(call: Call) -> Response:
     try:
         owner = _find_owner(call, said, root, user)
     except ValueError as error:
-        raise Failure(str(error)) from error
+        raise FailedError(str(error)) from error
     refused = protected_files(call.db, owner, names, _paths(owner, root, names))
     if refused is None:
         return json_response(200, {"status_code": 200, "details": "None of the datasets are protected"})
@@ -80,7 +80,7 @@ def _user(call: Call, said: Said) -> str | None:
     if not name:
         return call.username
     if call.db.one("SELECT 1 FROM user WHERE username = ?", str(name)) is None:
-        raise Failure("LabMember matching query does not exist.")
+        raise FailedError("LabMember matching query does not exist.")
     return str(name)
 
 
@@ -99,7 +99,7 @@ def _named_repository(db: Database, said: Said) -> str | None:
 def _root(said: Said) -> str:
     path = said.get("path")
     if not path:
-        raise Failure("The path argument is required.")
+        raise FailedError("The path argument is required.")
     return str(path.replace("\\", "/").replace("//", "/"))
 
 
@@ -173,7 +173,7 @@ def _find_owner(call: Call, said: Said, root: str, user: str | None) -> Owner:
         raise several("ContentType", 2)  # Django has sessions of its own; `actions.session` is clear
     try:
         model = content_type(str(kind))
-    except Failure as error:
+    except FailedError as error:
         raise by_hand(400, "detail", f"Invalid content type: {kind}") from error
     if not model.exists(call.db, str(key)):
         raise by_hand(400, "detail", f"Invalid object ID: {key}")
@@ -273,28 +273,11 @@ def _belongs_to(db: Database, session: str | None, kind: str | None, object_id: 
     }
 
 
-_FIELDS = tuple(
-    Field(name, anything)
-    for name in (
-        "path",
-        "filenames",
-        "created_by",
-        "name",
-        "hostname",
-        "labs",
-        "projects",
-        "hashes",
-        "filesizes",
-        "versions",
-        "qc",
-        "exists",
-        "server_only",
-        "default",
-        "check_protected",
-        "content_type",
-        "object_id",
-    )  # fmt: skip
+_SAYABLE = (
+    "path filenames created_by name hostname labs projects hashes filesizes versions qc exists server_only default "
+    "check_protected content_type object_id"
 )
+_FIELDS = tuple(Field(name, anything) for name in _SAYABLE.split())
 
 ROUTES = (
     Route("/register-file", {"POST": register}, open=True, fields=_FIELDS),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import cast
 
 from labferry.sandbox.alyx import datasets, insertions, notes
-from labferry.sandbox.alyx.answers import Failure, missing
+from labferry.sandbox.alyx.answers import FailedError, missing
 from labferry.sandbox.alyx.api import Call, FormData, Route
 from labferry.sandbox.alyx.fields import (
     QC,
@@ -74,7 +74,7 @@ def _read(call: Call) -> Response:
 
 
 def _row(call: Call, key: str) -> Row:
-    row = call.db.one(f"SELECT s.*, u.nickname FROM {_SOURCE} WHERE s.id = ?", key)  # noqa: S608
+    row = call.db.one(f"SELECT s.*, u.nickname FROM {_SOURCE} WHERE s.id = ?", key)
     if row is None:
         raise missing("Session")
     return row
@@ -189,14 +189,14 @@ def _show_brief(call: Call, row: Row) -> dict[str, object]:
 def _date_range(_: Call, text_: str) -> Condition:
     days = text_.split(",")
     if len(days) < 2:
-        raise Failure("list index out of range")
+        raise FailedError("list index out of range")
     return Condition("substr(s.start_time, 1, 10) BETWEEN ? AND ?", (read_day(days[0]), read_day(days[1])))
 
 
 def _users(_: Call, text_: str) -> Condition:
     names = tuple(text_.split(","))
     marks = ", ".join("?" * len(names))
-    linked = f"SELECT count(*) FROM session_user x WHERE x.session = s.id AND x.user IN ({marks})"  # noqa: S608
+    linked = f"SELECT count(*) FROM session_user x WHERE x.session = s.id AND x.user IN ({marks})"
     return Condition(f"({linked}) >= ?", (*names, len(names)))
 
 
@@ -204,8 +204,7 @@ def _dataset_types(_: Call, text_: str) -> Condition:
     names = tuple(text_.split(","))
     marks = ", ".join("?" * len(names))
     found = (
-        "SELECT count(DISTINCT x.dataset_type) FROM dataset x "  # noqa: S608
-        f"WHERE x.session = s.id AND x.dataset_type IN ({marks})"
+        f"SELECT count(DISTINCT x.dataset_type) FROM dataset x WHERE x.session = s.id AND x.dataset_type IN ({marks})"
     )
     return Condition(f"({found}) >= ?", (*names, len(names)))
 
@@ -216,7 +215,7 @@ def _datasets(call: Call, text_: str) -> Condition:
     worst = QC.get(call.request.query.get("dataset_qc_lte", "FAIL"), QC["FAIL"])
     marks = ", ".join("?" * len(names))
     found = (
-        "SELECT count(DISTINCT x.name) FROM dataset x "  # noqa: S608
+        "SELECT count(DISTINCT x.name) FROM dataset x "
         f"WHERE x.session = s.id AND x.qc <= ? AND x.name IN ({marks}) AND {datasets.ONLINE}"
     )
     return Condition(f"({found}) >= ?", (worst, *names, len(names)))

@@ -34,25 +34,37 @@ WHERE session_id = :session_id AND state IN ('queued', 'waiting', 'blocked', 'ru
 
 -- Least remaining work first, and every second of age is worth a megabyte: small sessions overtake a giant one,
 -- and no session is overtaken for ever.
--- name: claimable
-SELECT job.id FROM job JOIN session ON session.id = job.session_id
-WHERE job.state IN ('queued', 'waiting') AND job.stage = :stage AND job.target IN (:target, '')
-  AND job.not_before <= :now AND session.held_at IS NULL
-ORDER BY job.bytes_left - (:now - job.created_at) * 1000000, job.id
-LIMIT 1
-
--- name: next_due
-SELECT min(job.not_before) FROM job JOIN session ON session.id = job.session_id
-WHERE job.state IN ('queued', 'waiting') AND job.stage = :stage AND job.target IN (:target, '')
-  AND session.held_at IS NULL
-
 -- name: claim
 UPDATE job SET state = 'running', claimed_by = :instance, attempts = attempts + 1, code = '', reason = '', hint = '',
   updated_at = :now
-WHERE id = :id AND state IN ('queued', 'waiting')
+WHERE id = (
+  SELECT job.id FROM job JOIN session ON session.id = job.session_id
+  WHERE job.state IN ('queued', 'waiting') AND job.stage = :stage AND :target IN ('', job.target)
+    AND job.not_before <= :now AND session.held_at IS NULL
+  ORDER BY job.bytes_left - (:now - job.created_at) * 1000000, job.id
+  LIMIT 1)
+RETURNING *
+
+-- What a root asks for may change between two lives: a new archive gets its jobs for everything that is there.
+-- name: add_missing_archives
+INSERT INTO job (session_id, kind, target, generation, state, stage, not_before, bytes_left, created_at, updated_at)
+SELECT id, 'archive', :target, generation, 'queued', 'seal', :now, 0, :now, :now FROM session_status
+WHERE root = :root AND complete_at IS NOT NULL AND (registered_at IS NOT NULL OR NOT :registers)
+  AND NOT EXISTS (SELECT 1 FROM job WHERE job.session_id = session_status.id AND job.kind = 'archive'
+    AND job.target = :target AND job.generation = session_status.generation)
+
+-- name: open_archives
+SELECT job.id, session.root, job.target FROM job JOIN session ON session.id = job.session_id
+WHERE job.kind = 'archive' AND job.state IN ('queued', 'waiting', 'blocked')
+
+-- name: next_due
+SELECT min(job.not_before) FROM job JOIN session ON session.id = job.session_id
+WHERE job.state IN ('queued', 'waiting') AND job.stage = :stage AND :target IN ('', job.target)
+  AND session.held_at IS NULL
 
 -- name: begin_attempt
-INSERT INTO attempt (job_id, instance_id, stage, started_at) SELECT id, :instance, stage, :now FROM job WHERE id = :id
+INSERT INTO attempt (job_id, instance_id, stage, started_at)
+VALUES (:id, :instance, :stage, :now)
 
 -- name: end_attempt
 UPDATE attempt SET ended_at = :now, outcome = :outcome, code = :code, detail = :detail
@@ -60,7 +72,7 @@ WHERE job_id = :id AND ended_at IS NULL
 
 -- name: trim_attempts
 DELETE FROM attempt WHERE job_id = :id AND id NOT IN
-  (SELECT id FROM attempt WHERE job_id = :id ORDER BY id DESC LIMIT 20)
+  (SELECT id FROM attempt WHERE job_id = :id ORDER BY id DESC LIMIT :kept)
 
 -- name: move
 UPDATE job SET state = :state, stage = :stage, claimed_by = NULL, not_before = :not_before, failures = :failures,
