@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from labferry.sandbox.rig import RigSession, plan_session, write_session
-from support.lab import Lab, archived_files
+from support.compare import without_ids
+from support.lab import Lab
 
 SESSION = ("KS005", "cortexlab", dt.date(2026, 3, 2), 1)
 WAYS = ("before", "late", "after", "lost")
@@ -41,36 +42,6 @@ def small_session() -> RigSession:
 def run_to_the_end(lab: Lab) -> None:
     lab.wait_for("archived")
     assert lab.stop() == 0
-
-
-def without_ids(lab: Lab) -> dict[str, Any]:
-    """Return everything that is outside the daemon and must not depend on crashes: no ids, no times."""
-    state = lab.state()
-    sessions = {
-        s["id"]: (s["subject"], s["start_time"], s["number"], s["lab"], str(s["json"]), s["users"])
-        for s in state["sessions"]
-    }
-    datasets = sorted(
-        (
-            sessions[d["session"]][:3],
-            d["collection"] or "",
-            d["revision"] or "",
-            d["name"],
-            d["hash"],
-            d["file_size"],
-            sorted((r["data_repository"], r["relative_path"], r["exists"]) for r in d["file_records"]),
-        )
-        for d in state["datasets"]
-    )
-    return {
-        "sessions": sorted(sessions.values()),
-        "datasets": datasets,
-        "weighings": len(state["weighings"]),
-        "water": len(state["water_administrations"]),
-        "notes": len(state["notes"]),
-        "archive": archived_files(lab),
-        "source": sorted(p.relative_to(lab.root).as_posix() for p in lab.root.rglob("*")),
-    }
 
 
 def undisturbed(lab: Lab) -> tuple[dict[str, Any], list[str]]:

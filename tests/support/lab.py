@@ -15,7 +15,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 from urllib.parse import quote, urlsplit
@@ -30,6 +30,14 @@ FAST = {
     "LABFERRY_REGISTRATION__RESEND_LOOK_EVERY": "0.2",
     "LABFERRY_WORKER__BACKOFF_MAX": "1",
 }
+
+
+SMALL: Mapping[str, bytes] = {
+    "alf/_ibl_wheel.position.npy": b"positions",
+    "alf/_ibl_trials.intervals.npy": b"intervals",
+    "raw_behavior_data/_iblrig_taskSettings.raw.json": b"{}",
+}
+FLAG = "raw_session.flag"
 
 
 class SocketConnection(http.client.HTTPConnection):
@@ -211,9 +219,22 @@ class Lab:
         assert self._sandbox.process.stdout is not None
         self.up = json.loads(self._sandbox.process.stdout.readline())
 
-    def stop_sandbox(self) -> None:
+    def stop_sandbox(self, number: int = signal.SIGTERM) -> None:
         """Alyx is down."""
-        self._sandbox.end(signal.SIGTERM)
+        self._sandbox.end(number)
+
+    # --- sessions -----------------------------------------------------------------------------------------
+
+    def write(self, session: str, files: Mapping[str, bytes] = SMALL, *, flag: bool = True) -> Path:
+        """Write a session's folder, its flag last; return the folder."""
+        folder = self.root / session
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        if flag:
+            (folder / FLAG).touch()
+        return folder
 
     # --- the daemon's socket ------------------------------------------------------------------------------
 
@@ -241,17 +262,19 @@ class Lab:
 
     def explain(self, path: str | Path) -> dict[str, Any]:
         """Return `explain.data` of a path."""
-        data: dict[str, Any] = self.ask(f"/v1/explain?path={quote(str(path))}")["data"]
+        answer = self.ask(f"/v1/explain?path={quote(os.fsencode(path))}")
+        data: dict[str, Any] = answer["data"]
+        assert answer["ok"], answer
         return data
 
     def show(self, session: str) -> dict[str, Any]:
         """Return `show.data` of a session by its path below the root."""
-        data: dict[str, Any] = self.ask(f"/v1/sessions/0?path={quote(session)}")["data"]
+        data: dict[str, Any] = self.ask(f"/v1/session?q={quote(session)}")["data"]
         return data
 
     def actions(self, session: str) -> list[str]:
         """Return what happened to a session, in order."""
-        return [event["action"] for event in self.ask(f"/v1/sessions/0/history?path={quote(session)}")["data"]["events"]]
+        return [event["action"] for event in self.ask(f"/v1/history?session={quote(session)}")["data"]["events"]]
 
     def journal(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask the journal's file itself; also while no daemon runs."""
@@ -265,6 +288,15 @@ class Lab:
             timeout=timeout,
             what=lambda: f"{sessions} sessions {state}\n{self.log[-3000:]}",
         )
+
+    def wait_until_doing(self, what: str, timeout: float = 20) -> str:
+        """Wait until a lane says that it does something; return its words."""
+
+        def found() -> str:
+            words = [str(lane["doing"]) for lane in self.status()["lanes"]]
+            return next((one for one in words if what in one), "")
+
+        return wait_until(found, timeout=timeout, what=lambda: f"a lane doing {what!r}\n{self.log[-3000:]}")
 
     def wait_for_code(self, path: str | Path, code: str, timeout: float = 30) -> dict[str, Any]:
         """Wait until `explain` of a path gives a verdict or code; return the answer."""
@@ -334,6 +366,20 @@ class Lab:
         for lab in ("cortexlab", "mainenlab"):
             (self.archive / lab / "Subjects").mkdir(parents=True)
         (self.directory / "daemon.log").write_text("")
+
+
+@contextmanager
+def fresh(lab: Lab) -> Iterator[Lab]:
+    """Lend a lab to one test: empty at its beginning, and nothing unforeseen in the daemon's log at its end."""
+    lab.forget_everything()
+    environment = dict(lab.environment)
+    try:
+        yield lab
+        lab.require_calm()
+    finally:
+        if lab.daemon is not None:
+            lab.kill()
+        lab.environment = environment
 
 
 def archived_files(lab: Lab) -> dict[str, bytes]:

@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labferry.cli import rig as command
+from labferry.cli.main import cli
 from labferry.errors import LabferryError
 from labferry.sandbox.npy import npy_bytes
 from labferry.sandbox.rig import (
@@ -432,7 +433,7 @@ def test_rig_needs_a_root_subjects_and_kinds(tmp_path: Path) -> None:
 
 
 def labferry_rig(*arguments: str) -> Result:
-    return CliRunner().invoke(command.rig, list(arguments))
+    return CliRunner().invoke(cli, ["rig", *arguments])
 
 
 def test_command_prints_a_line_per_finished_session(tmp_path: Path) -> None:
@@ -467,7 +468,7 @@ def test_command_names_what_is_wrong_and_the_way_out(tmp_path: Path) -> None:
     missing = str(tmp_path / "none")
     result = labferry_rig("--root", missing)
     assert result.exit_code == 1
-    assert result.stderr == f"Error: {missing} is not a directory\nCreate it, or give another --root.\n"
+    assert result.stderr == f"error: {missing} is not a directory\nhint: Create it, or give another --root.\n"
     answer = json.loads(labferry_rig("--root", missing, "--json").stdout)
     assert answer["ok"] is False
     assert answer["error"]["code"] == "rig_no_root"

@@ -62,6 +62,7 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str | None) -> floa
     help="1 makes sessions of 1 to 3 MB.",
 )
 @click.option("--seed", default=0, show_default=True, help="Another seed, other data under the same names.")
+@click.option("--config", metavar="FILE", expose_value=False, hidden=True)  # as every command; nothing to read here
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per finished session.")
 @click.pass_context
 def rig(

@@ -22,7 +22,7 @@ from labferry.errors import LabferryError
 START_LIMIT = 30.0  # seconds until a started daemon answers
 ANSWER_LIMIT = 5.0  # seconds for one answer
 GRACE = 12.0  # seconds for its own good end
-STARTS_AT_MOST = 20
+STILLBORN_AT_MOST = 10  # lives in a row that end before they answer
 _LOOK_EVERY = 0.05
 _TAIL = 5  # lines of its log that an error shows
 
@@ -50,6 +50,7 @@ class Daemon:
         self._say = say
         self._process: subprocess.Popen[bytes] | None = None
         self._answered = False
+        self._stillborn = 0
         self._started_at = 0.0
 
     def start(self) -> None:
@@ -95,8 +96,9 @@ class Daemon:
         how = f"was killed ({_signal_name(-code)})" if code < 0 else f"ended with exit code {code}"
         if code > 0 and not self._answered:
             raise self._failed(f"{how} before it answered")
-        if self.starts >= STARTS_AT_MOST:
-            raise self._failed(f"{how}, for the {self.starts}th time")
+        self._stillborn = 0 if self._answered else self._stillborn + 1
+        if self._stillborn >= STILLBORN_AT_MOST:
+            raise self._failed(f"{how} before it answered, {self._stillborn} times in a row")
         self._say(f"{how}; started again, as systemd would do", Tone.WARN)
         self._spawn()
 
