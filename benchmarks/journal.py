@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -38,9 +39,8 @@ def run(workdir: Path, runs: int) -> dict[str, object]:
             work = writes = 0.0
             jobs = _take(sessions, journal, JOBS)
             for start in range(0, JOBS, TURN):
-                writes += _seconds(lambda: [write() for _ in range(TURN)])
-                turn = jobs[start : start + TURN]
-                work += _seconds(lambda turn=turn: _transitions(journal, turn))
+                writes += _seconds(write, times=TURN)
+                work += _seconds(partial(_transitions, journal, jobs[start : start + TURN]))
             ours.append(TRANSITIONS * JOBS / work)
             bare.append(JOBS / writes)
     ratio = median(ours) / median(bare)
@@ -114,7 +114,8 @@ def _file(folder: Path) -> Iterator[Callable[[], None]]:
         os.close(descriptor)
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(work: Callable[[], object], times: int = 1) -> float:
     started = time.perf_counter()
-    work()
+    for _ in range(times):
+        work()
     return time.perf_counter() - started

@@ -130,7 +130,7 @@ def _measure_all(benchmarks: Mapping[str, Benchmark]) -> tuple[list[dict[str, An
         try:
             with TemporaryDirectory(prefix="labferry-bench-", dir=SCRATCH) as workdir:
                 result = _checked(name, benchmark, benchmark.run(Path(workdir)))
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever broke in one, the others are measured
             traceback.print_exc()
             print(f"{name:<15}broke, see above", flush=True)
             failed.append(name)

@@ -214,7 +214,8 @@ def test_without_one_it_says_how_to_install_it(tmp_path: Path) -> None:
     other = tmp_path / "packages" / "one"  # another package of this name hides the client
     other.mkdir(parents=True)
     (other / "__init__.py").touch()
-    code, output, _ = run(tmp_path, "--one", "--json", environ={"PYTHONPATH": str(other.parent)})
+    path = os.pathsep.join([str(other.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    code, output, _ = run(tmp_path, "--one", "--json", environ={"PYTHONPATH": path})
     error = answer(output)["error"]
     assert (code, error["code"]) == (1, "one_missing")
     assert "pip install 'labferry[one]'" in error["hint"]

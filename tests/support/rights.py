@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 _NOBODY = 65534
 
@@ -23,6 +26,16 @@ def without_rights() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def without_capabilities() -> tuple[str, ...]:
+    """Return what to put before a command so that "permission denied" holds for it; skip where that cannot be done."""
+    if os.geteuid() != 0:
+        return ()
+    prefix = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--")
+    if shutil.which(prefix[0]) is None or subprocess.run([*prefix, "true"], check=False).returncode != 0:
+        pytest.skip("needs setpriv and the right to give up capabilities, or an ordinary user")
+    return prefix
 
 
 @contextmanager

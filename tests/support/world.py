@@ -187,12 +187,14 @@ class World:
     def registered(
         self, session: str = SESSION, files: Iterable[tuple[str, Decision]] = (), root: str = "s0"
     ) -> SessionRow:
-        """Let a session become registered; its archive job is queued where its root has an archive."""
+        """Let a session become registered; where its root has an archive, that job has only the copy before it."""
         row = self.sealed(session, files, root)
         self.journal.sessions.found_on_alyx(row.id, EID)
         for file in self.journal.files.datasets(row.id):
             self.journal.files.registered(file.id, f"dataset-{file.id}", file.md5 or "", ())
         self.run(Stage.REGISTER, Done())
+        if self.config.root(root).archive:
+            self.run(Stage.SEAL, Done())
         return self.now(row)
 
     def archived(self, session: str = SESSION, files: Iterable[tuple[str, Decision]] = ()) -> SessionRow:

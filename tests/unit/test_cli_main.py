@@ -244,7 +244,7 @@ def test_no_traceback_reaches_an_operator(daemon: ControlStub) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("error: This should not happen: KeyError: ")
     assert "Traceback" not in result.stderr
-    assert isinstance(labferry(*arguments, environ={"LABFERRY_DEBUG": "1"}).exception, KeyError)
+    assert isinstance(labferry(*arguments, environ={"_LABFERRY_TRACEBACK": "1"}).exception, KeyError)
 
 
 def test_a_reader_that_goes_away_is_no_error(daemon: ControlStub) -> None:

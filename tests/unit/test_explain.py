@@ -73,6 +73,20 @@ def test_win_04_ok_registered_where_the_root_has_no_archive(world: World) -> Non
     assert (found["verdict"], found["attention"]) == ("ok_registered", False)
 
 
+def test_win_04_ok_registered_where_the_archive_is_not_asked_for_any_more(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.registered()
+    world.close()
+    roots = [{"name": "s0", "path": str(world.root), "repository": "local", "events": "off"}]
+    again = World(tmp_path, roots=roots)
+    try:
+        found = ask(again)
+        assert (found["verdict"], found["attention"]) == ("ok_registered", False)
+        assert again.job(again.journal.sessions.all()[0], JobKind.ARCHIVE).state is JobState.CANCELLED
+    finally:
+        again.close()
+
+
 # --- detection ----------------------------------------------------------------------------------------------
 
 
@@ -238,6 +252,13 @@ def test_win_04_archiving(world: World) -> None:
     found = ask(world)
     assert found["verdict"] == "archiving"
     assert "nas" in found["message"]
+
+
+def test_win_04_archiving_while_somebody_else_moves_the_bytes(world: World) -> None:
+    world.registered()
+    world.run(Stage.ARCHIVE, Waiting(60.0, "in_flight", "5 of 10 bytes"), "nas")
+    found = ask(world)
+    assert (found["verdict"], found["code"]) == ("archiving", "in_flight")
 
 
 def test_win_04_waiting_dependency_while_it_is_down(world: World) -> None:

@@ -103,7 +103,7 @@ class Labferry(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
-            if os.environ.get("LABFERRY_DEBUG"):
+            if os.environ.get("_LABFERRY_TRACEBACK"):
                 raise
             _end(_unexpected(error), ExitCode.FAILURE, as_json)
 
@@ -132,7 +132,7 @@ def _unexpected(error: Exception) -> LabferryError:
     return LabferryError(
         "unexpected",
         f"This should not happen: {what}",
-        "Please report it with what LABFERRY_DEBUG=1 in front of the command prints.",
+        "Please report it with what _LABFERRY_TRACEBACK=1 in front of the command prints.",
     )
 
 

@@ -56,9 +56,9 @@ class Daemon:
     def start(self) -> None:
         """Start it and wait until it answers."""
         self._spawn()
-        while not self.answers():
-            self.keep_alive()
+        while not self._answered:
             time.sleep(_LOOK_EVERY)
+            self.keep_alive()
 
     def answers(self) -> bool:
         """Ask for its status; say so when it answers for the first time in this life."""
@@ -90,7 +90,8 @@ class Daemon:
         assert self._process is not None, "started before"
         code = self._process.poll()
         if code is None:
-            if not self._answered and time.monotonic() - self._started_at > START_LIMIT:
+            late = time.monotonic() - self._started_at > START_LIMIT
+            if not self._answered and not self.answers() and late:
                 raise self._failed(f"did not answer within {START_LIMIT:.0f} s")
             return
         how = f"was killed ({_signal_name(-code)})" if code < 0 else f"ended with exit code {code}"

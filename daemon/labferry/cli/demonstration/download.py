@@ -26,19 +26,24 @@ def compare(
     Raises
     ------
     LabferryError
-        Alyx does not answer, or not as Alyx does.
+        `demo_download`: the sandbox does not answer, or not as it should.
     """
     try:
-        with httpx.Client(base_url=alyx_url, timeout=TIMEOUT, trust_env=False) as alyx:
+        with (
+            httpx.Client(base_url=alyx_url, timeout=TIMEOUT, trust_env=False) as alyx,
+            httpx.Client(timeout=TIMEOUT, trust_env=False) as data_server,
+        ):
             token = _json(alyx.post("/auth-token", data={"username": username, "password": password}))["token"]
             alyx.headers["Authorization"] = f"Token {token}"
             for session in sessions:
-                yield from _session(alyx, watch_root, session)
+                yield from _session(alyx, data_server, watch_root, session)
     except httpx.HTTPError as error:
-        raise LabferryError("demo_download", f"the sandbox's Alyx does not answer: {error}") from error
+        raise LabferryError("demo_download", f"the sandbox does not answer: {error}") from error
 
 
-def _session(alyx: httpx.Client, watch_root: Path, session: RigSession) -> Iterator[Compared]:
+def _session(
+    alyx: httpx.Client, data_server: httpx.Client, watch_root: Path, session: RigSession
+) -> Iterator[Compared]:
     day = session.date.isoformat()
     query: dict[str, str | int] = {"subject": session.subject, "date_range": f"{day},{day}", "number": session.number}
     found = _json(alyx.get("/sessions", params=query))
@@ -52,7 +57,7 @@ def _session(alyx: httpx.Client, watch_root: Path, session: RigSession) -> Itera
         if file.path not in offered:
             yield Compared(session, file.path, "lost: Alyx does not offer it")
             continue
-        with alyx.stream("GET", offered[file.path]) as answer:
+        with data_server.stream("GET", offered[file.path]) as answer:
             if answer.status_code != httpx.codes.OK:
                 problem = f"lost: {offered[file.path]} answers {answer.status_code}"
             else:

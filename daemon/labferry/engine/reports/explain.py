@@ -135,22 +135,26 @@ def _is_inside(place: Place, session: object, part: bytes) -> bool:
 
 def look_at(place: Place) -> Look:
     """Look at a place from its root downwards, so that a link on the way is not followed."""
-    part = place.top
+    closed = part = place.top
     try:
         mode = os.stat(part).st_mode  # the root itself may be a link: the operator wrote it down
         for name in place.path.split(b"/") if place.path else []:
             if stat.S_ISLNK(mode):
                 return Look(Standing.LINK, part)
+            closed = part  # if what is in it may not even be asked for
             part = os.path.join(part, name)
             mode = os.lstat(part).st_mode
         if stat.S_ISLNK(mode):
             return Look(Standing.LINK, part)
         if not stat.S_ISDIR(mode):
             return Look(Standing.FILE, part)
+        closed = part
         with os.scandir(part):
             return Look(Standing.FOLDER, part)
     except (FileNotFoundError, NotADirectoryError) as error:
         return Look(Standing.MISSING, part, error.strerror or str(error))
+    except PermissionError as error:
+        return Look(Standing.UNREADABLE, closed, error.strerror or str(error))
     except OSError as error:
         return Look(Standing.UNREADABLE, part, error.strerror or str(error))
 

@@ -14,7 +14,7 @@ from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.model import LIVE_STATES, JobKind, JobState, Lane, SessionState, Stage, show_path
 
-WATCHED_CODES = frozenset({"files_in_flight", "answer_lost"})  # waits that are part of registering
+UNDER_WAY = frozenset({"files_in_flight", "answer_lost", "in_flight"})  # waits that are part of the work itself
 BLOCKED_VERDICTS = {
     "same_session_elsewhere": Verdict.SAME_SESSION_ELSEWHERE,
     "changed_after_archive": Verdict.CHANGED_AFTER_ARCHIVE,
@@ -50,7 +50,7 @@ def explain_session(context: Context, live: LiveState, row: SessionRow, *, is_th
     is_there : bool
         Whether its folder is on disk now.
     """
-    jobs = [job for job in context.journal.jobs.of_session(row.id) if _matters(job, row)]
+    jobs = [job for job in context.journal.jobs.of_session(row.id) if _matters(context, job, row)]
     jobs.sort(key=lambda job: MOST_TELLING.index(job.state) if job.state in MOST_TELLING else len(MOST_TELLING))
     found = _judge(context, live, row, jobs, is_there)
     needs = attention(context, row)
@@ -60,8 +60,14 @@ def explain_session(context: Context, live: LiveState, row: SessionRow, *, is_th
     return replace(found, evidence=evidence, attention=needs is not None)
 
 
-def _matters(job: JobRow, row: SessionRow) -> bool:
-    return job.state in LIVE_STATES or (job.generation == row.generation and job.state is not JobState.SUPERSEDED)
+def _matters(context: Context, job: JobRow, row: SessionRow) -> bool:
+    """Say whether a job is about the session as it is, and about what is asked for now."""
+    if job.state in LIVE_STATES:
+        return True
+    if job.generation != row.generation or job.state is JobState.SUPERSEDED:
+        return False
+    asked_for = job.kind is not JobKind.ARCHIVE or job.target in context.root_of(row).archive
+    return job.state is not JobState.CANCELLED or asked_for
 
 
 def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[JobRow], is_there: bool) -> Explanation:
@@ -161,7 +167,7 @@ def _working(context: Context, live: LiveState, job: JobRow) -> Explanation:
             next=Fact(f"{down.name} is asked again", again),
         )
     if job.state is JobState.WAITING:
-        verdict = Verdict.REGISTERING if job.code in WATCHED_CODES else Verdict.WAITING_DEPENDENCY
+        verdict = RUNNING_VERDICTS[job.stage] if job.code in UNDER_WAY else Verdict.WAITING_DEPENDENCY
         return Explanation(verdict, f"{verb} waits: {job.reason}.", job.code, job.hint, next=due)
     if job.failures:
         return Explanation(Verdict.QUEUED, f"{verb} failed and is tried again: {job.reason}", job.code, next=due)

@@ -1,0 +1,41 @@
+"""Disks small enough to be filled."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+BLOCK = 4096  # bytes
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """Put a file system of its own (in memory, `size` as mount takes it) in a folder's place; skip without the right to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "labferry-test", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"needs the right to mount: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path, leave: int = 0) -> Path:
+    """Take all room of a disk but `leave` bytes; return the file to remove."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as stream:
+        with suppress(OSError):
+            while True:
+                stream.write(bytes(BLOCK))
+        stream.truncate(max(0, stream.tell() - leave))
+    return ballast
