@@ -34,7 +34,6 @@ ASKING = [
     ("resume",),
     ("rescan",),
 ]
-WITHOUT_CONFIG = {"demo", "sandbox"}  # they write one
 NAMES = [name for section in COMMANDS.values() for name in section]
 
 
@@ -63,9 +62,7 @@ def test_every_command_has_config_json_and_help(name: str) -> None:
     assert command.name == name
     for one in commands(command):
         options = {option for parameter in one.get_params(context) for option in parameter.opts}
-        assert {"--json", "--help"} <= options
-        if name not in WITHOUT_CONFIG:
-            assert "--config" in options
+        assert {"--config", "--json", "--help"} <= options
 
 
 @pytest.mark.parametrize("arguments", ASKING, ids=lambda arguments: arguments[0])

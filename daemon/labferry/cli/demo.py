@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labferry.cli.options import json_option
+from labferry.cli.options import json_option, unused_config_option
 from labferry.cli.output import envelope, fail, say
 from labferry.errors import ExitCode, LabferryError
 
@@ -34,6 +34,7 @@ class DemoInterruptedError(LabferryError):
 
 
 @click.command("demo")
+@unused_config_option
 @click.option("--sessions", default=5, show_default=True, metavar="N", type=click.IntRange(1, 200), help="How many.")
 @click.option("--layout", default="ibl", show_default=True, type=click.Choice(["ibl"]), help="How folders are named.")
 @click.option(

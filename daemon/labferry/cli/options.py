@@ -20,6 +20,8 @@ config_option = click.option(
     metavar="FILE",
     help="The configuration file; else LABFERRY_CONFIG, else /etc/labferry/config.toml.",
 )
+# Every command takes --config, so that a script may give it to all of them.
+unused_config_option = click.option("--config", hidden=True, expose_value=False)
 socket_option = click.option("--socket", metavar="PATH", help="The control socket; else `[control] socket`.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from labferry.cli.options import unused_config_option
 from labferry.cli.output import envelope
 from labferry.errors import ExitCode
 from labferry.model import path_fields, show_path
@@ -62,7 +63,7 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str | None) -> floa
     help="1 makes sessions of 1 to 3 MB.",
 )
 @click.option("--seed", default=0, show_default=True, help="Another seed, other data under the same names.")
-@click.option("--config", metavar="FILE", expose_value=False, hidden=True)  # as every command; nothing to read here
+@unused_config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per finished session.")
 @click.pass_context
 def rig(

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from labferry.cli.options import unused_config_option
+
 
 def _subjects(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[tuple[str, str]]:
     pairs = []
@@ -24,6 +26,7 @@ def _subjects(_: click.Context, parameter: click.Parameter, values: tuple[str, .
 
 
 @click.command("sandbox")
+@unused_config_option
 @click.option(
     "--dir",
     "directory",

@@ -35,6 +35,10 @@ archive = ["server"]
 quiet = "2s"
 scan_every = "1s"
 
+[registration]
+resend_after = "2s"             # a real Alyx may work on a request much longer
+resend_look_every = "1s"
+
 [archive.server]
 kind = "directory"
 path = {archive_path}

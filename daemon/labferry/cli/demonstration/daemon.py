@@ -26,9 +26,6 @@ STILLBORN_AT_MOST = 10  # lives in a row that end before they answer
 _LOOK_EVERY = 0.05
 _TAIL = 5  # lines of its log that an error shows
 
-# After a lost answer the daemon gives Alyx time before it sends anything again. The sandbox needs less of it.
-_HURRY = {"LABFERRY_REGISTRATION__RESEND_AFTER": "2s", "LABFERRY_REGISTRATION__RESEND_LOOK_EVERY": "1s"}
-
 
 class Daemon:
     """`labferry run` on the sandbox's configuration.
@@ -115,7 +112,7 @@ class Daemon:
         with open(self._log, "ab") as log:
             self._process = children.start(
                 ["labferry", "run", "--config", str(self._config)],
-                children.environment(**_HURRY),
+                children.environment(),
                 stdout=log,
                 stderr=log,
             )
