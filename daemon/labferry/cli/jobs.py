@@ -1,12 +1,13 @@
-"""`labferry jobs` and `labferry retry`: the queue.
+"""`labferry jobs`, `retry`, `cancel`, `hold`, `release`: the queue, and an operator's hand on it.
 
 Room: cli.
 """
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -30,22 +31,93 @@ def jobs(client: ControlClient, as_json: bool, state: str | None) -> None:
     answer(client.get("/v1/jobs", state=state), as_json, lambda found: _job_list(found, state, time.time()))
 
 
+def about_sessions(every: str, lines: Callable[[dict[str, Any]], Iterator[str]]) -> Callable[..., Callable[..., None]]:
+    """Give a command SESSION, --all and --code; it returns the route and its answer is printed by `lines`.
+
+    `every` says in its help which sessions --all means.
+    """
+
+    def decorate(route_of: Callable[[], str]) -> Callable[..., None]:
+        @click.argument("session", required=False)
+        @click.option("--all", "everything", is_flag=True, help=every)
+        @click.option("--code", metavar="CODE", help="With --all: only those with this reason.")
+        @asks_daemon
+        @functools.wraps(route_of)
+        def command(
+            client: ControlClient, as_json: bool, session: str | None, everything: bool, code: str | None
+        ) -> None:
+            if everything == bool(session):
+                raise click.UsageError("Name a SESSION, or give --all.", click.get_current_context())
+            if code and not everything:
+                raise click.UsageError("--code goes with --all.", click.get_current_context())
+            what: dict[str, object] = {"session": typed_session(session)} if session else {"all": True, "code": code}
+            answer(client.post(route_of(), what), as_json, lines)
+
+        return command
+
+    return decorate
+
+
+def _retried_lines(data: dict[str, Any]) -> Iterator[str]:
+    jobs, settling = len(data["jobs"]), data.get("sessions", 0)
+    if jobs:
+        yield f"{human.plural(jobs, 'job')} queued again; `labferry jobs` shows what becomes of it."
+    if settling:
+        yield f"{human.plural(settling, 'session')} looked at again from the beginning, for the files left out."
+    if not jobs and not settling:
+        yield "Nothing is blocked or waiting here."
+
+
+def _cancelled_lines(data: dict[str, Any]) -> Iterator[str]:
+    yield f"{human.plural(len(data['jobs']), 'job')} cancelled; `labferry retry` takes it up again."
+
+
+def _held_lines(data: dict[str, Any]) -> Iterator[str]:
+    yield f"{human.plural(data['sessions'], 'session')} held: left alone until `labferry release`."
+
+
+def _released_lines(data: dict[str, Any]) -> Iterator[str]:
+    yield f"{human.plural(data['sessions'], 'session')} released."
+
+
 @click.command("retry")
-@click.argument("session", required=False)
-@click.option("--all", "every", is_flag=True, help="Every session that needs a person.")
-@click.option("--code", metavar="CODE", help="With --all: only those that need one for this reason.")
-@asks_daemon
-def retry(client: ControlClient, as_json: bool, session: str | None, every: bool, code: str | None) -> None:
+@about_sessions("Every session that needs a person.", _retried_lines)
+def retry() -> str:
     """Try blocked or waiting work again now, of SESSION or of all sessions that need a person.
 
     SESSION is a path, subject/date/number or an eid.
     """
-    if every == bool(session):
-        raise click.UsageError("Name a SESSION, or give --all.", click.get_current_context())
-    if code and not every:
-        raise click.UsageError("--code goes with --all.", click.get_current_context())
-    what: dict[str, object] = {"all": True, "code": code} if session is None else {"session": typed_session(session)}
-    answer(client.post("/v1/jobs/retry", what), as_json, _retried_lines)
+    return "/v1/jobs/retry"
+
+
+@click.command("cancel")
+@about_sessions("Every session with unfinished work.", _cancelled_lines)
+def cancel() -> str:
+    """End the unfinished work of SESSION, until `labferry retry` or until its files change.
+
+    SESSION is a path, subject/date/number or an eid.
+    """
+    return "/v1/jobs/cancel"
+
+
+@click.command("hold")
+@about_sessions("Every session with unfinished work.", _held_lines)
+def hold() -> str:
+    """Leave SESSION alone: what is at hand is finished, nothing more is begun until `labferry release`.
+
+    SESSION is a path, subject/date/number or an eid.
+    """
+    return "/v1/jobs/hold"
+
+
+@click.command("release")
+@about_sessions("Every session that is held.", _released_lines)
+def release() -> str:
+    """Go on with a SESSION that was held.
+
+    SESSION is a path, subject/date/number or an eid.
+    """
+    return "/v1/jobs/release"
 
 
 def job_rows(found: list[dict[str, Any]], now: float) -> list[list[str]]:
@@ -77,13 +149,3 @@ def _job_list(found: list[dict[str, Any]], state: str | None, now: float) -> Ite
         yield "What to do:"
         yield from indented(table(["", ""], [[code, hint] for code, hint in hints.items()]))
         yield from indented([dim("labferry retry --all --code CODE tries all of one kind again")])
-
-
-def _retried_lines(data: dict[str, Any]) -> Iterator[str]:
-    jobs, settling = len(data["jobs"]), data.get("sessions", 0)
-    if jobs:
-        yield f"{human.plural(jobs, 'job')} queued again; `labferry jobs` shows what becomes of it."
-    if settling:
-        yield f"{human.plural(settling, 'session')} looked at again from the beginning, for the files left out."
-    if not jobs and not settling:
-        yield "Nothing is blocked or waiting here."

@@ -35,6 +35,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "logs": ("logs", "The daemon's log, of one session or of all."),
         "match": ("match", "Which files are datasets, and why the others are not."),
         "retry": ("jobs", "Try blocked or waiting work again now."),
+        "cancel": ("jobs", "End unfinished work."),
+        "hold": ("jobs", "Leave a session alone."),
+        "release": ("jobs", "Go on with a session that was held."),
     },
     "The daemon": {
         "run": ("run", "Be the daemon, in the foreground."),

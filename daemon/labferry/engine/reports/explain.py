@@ -72,7 +72,8 @@ def _place(context: Context, live: LiveState, text: str) -> Place | None:
     readings = [place for spelling in spellings(text) for place in places(context.config, spelling)]
     for place in readings:
         known = context.journal.sessions.at(place.root.name, place.path) is not None
-        if known or len(readings) == 1 or (not _frozen(live, place) and os.path.lexists(place.absolute)):
+        certain = len(readings) == 1 and os.path.isabs(text)
+        if known or certain or (not _frozen(live, place) and os.path.lexists(place.absolute)):
             return place
     try:
         row = find(context, text)

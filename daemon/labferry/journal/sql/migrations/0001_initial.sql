@@ -114,6 +114,7 @@ CREATE UNIQUE INDEX one_live_job ON job (session_id, kind, target, dedupe)
   WHERE state IN ('queued', 'running', 'waiting', 'blocked');
 CREATE UNIQUE INDEX one_job_per_generation ON job (session_id, kind, target, dedupe, generation)
   WHERE state <> 'superseded';
+CREATE INDEX job_of_session ON job (session_id, kind, generation, state, finished_at);
 CREATE INDEX job_claimable ON job (stage, target, not_before) WHERE state IN ('queued', 'waiting');
 CREATE INDEX job_unfinished ON job (state) WHERE state IN ('queued', 'running', 'waiting', 'blocked');
 
