@@ -1,4 +1,4 @@
-"""Bad luck around the daemon: Alyx that refuses or is away, disks that are full. Named, survived, healed without help."""
+"""Bad luck around the daemon: Alyx that refuses or is away, full disks. Named, survived, healed without help."""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ SCAN = 30.0
 class Watch:
     """A root, its journal and the lane over both."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, events: str = "auto") -> None:
+        self.events = events
         self.root = directory / "Subjects"
         self.state = directory / "state"
         for place in (self.root, self.state):
@@ -38,7 +39,15 @@ class Watch:
                 "server_name": "test",
                 "state_dir": str(self.state),
                 "alyx": {"url": "http://127.0.0.1:9", "username": "u"},
-                "roots": [{"name": "s0", "path": str(self.root), "repository": "r", "archive": ["nas"]}],
+                "roots": [
+                    {
+                        "name": "s0",
+                        "path": str(self.root),
+                        "repository": "r",
+                        "archive": ["nas"],
+                        "events": self.events,
+                    }
+                ],
                 "archive": {"nas": {"kind": "directory", "path": "/nas"}},
             }
         )
@@ -133,6 +142,18 @@ def test_without_a_flag_a_session_waits_and_says_for_what(watch: Watch) -> None:
     row = watch.session()
     assert (row.state, row.wait_code) == (SessionState.SETTLING, "waiting_signal")
     assert "raw_session.flag" in (row.wait_why or "")
+
+
+def test_done_04_without_events_the_next_scan_finds_it_and_its_flag(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, events="off")
+    assert (watch.lane.facts()[0].mode, watch.lane.facts()[0].watches) == ("scan-only", 0)
+    folder = watch.make(flag=False)
+    watch.turns(SCAN + 5)
+    assert watch.session().wait_code == "waiting_signal"
+    watch.turns(8 * 3600, step=600)  # looks have become rare by now
+    (folder / "raw_session.flag").touch()
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.jobs() == QUEUED_ONCE
 
 
 def test_done_08_a_restart_starts_the_quiet_period_anew_and_decides_the_same(watch: Watch) -> None:

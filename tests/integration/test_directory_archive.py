@@ -148,7 +148,7 @@ def test_nothing_is_written_through_a_link_below_the_base(rig: Rig, tmp_path: Pa
 
 @pytest.mark.parametrize("links", [True, False], ids=["with links", "without links"])
 @pytest.mark.parametrize("content", [b"x", FILES[EMPTY]], ids=["other", "same"])
-def test_ruling_18_a_file_that_appears_at_the_last_moment_is_not_replaced(
+def test_map_07_ruling_18_a_file_that_appears_at_the_last_moment_is_not_replaced(
     rig: Rig, links: bool, content: bytes
 ) -> None:
     def carry() -> tuple[str, ...]:

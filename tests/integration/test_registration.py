@@ -8,17 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from labferry import __version__
 from labferry.model import FileFate, JobState, Stage
 from labferry.sandbox.seed import plant
 from support.stages import FILES, StageBench
 
 PATH = "KS005/2026-03-02/001"
 DATASETS = 3  # of FILES
+# The sandbox's configuration is impatient.
+AS_WITH_A_REAL_ALYX = {"LABFERRY_REGISTRATION__RESEND_AFTER": "30s", "LABFERRY_REGISTRATION__RESEND_LOOK_EVERY": "15s"}
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[StageBench]:
-    bench = StageBench(tmp_path)
+    bench = StageBench(tmp_path, **AS_WITH_A_REAL_ALYX)
     yield bench
     bench.close()
 
@@ -69,6 +72,17 @@ def test_reg_17_labs_and_repository_are_explicit(bench: StageBench) -> None:
     (post,) = bench.requests("POST", "/register-file")
     assert (post["body"]["labs"], post["body"]["name"]) == ("mainenlab", "mainenlab_SR")
     assert post["body"]["path"] == "ZM_1150/2026-03-02/001"
+
+
+@pytest.mark.parametrize("configured", ["", "rig-7"])
+def test_reg_18_every_dataset_has_the_version_that_registered_it(tmp_path: Path, configured: str) -> None:
+    bench = StageBench(tmp_path, LABFERRY_REGISTRATION__VERSIONS=configured)
+    try:
+        _, session = bench.write()
+        bench.run_until(Stage.REGISTER)
+        assert [d["version"] for d in bench.datasets(session)] == [configured or __version__] * DATASETS
+    finally:
+        bench.close()
 
 
 def test_reg_15_an_ambiguous_subject_is_blocked_naming_both_labs(bench: StageBench) -> None:
@@ -185,7 +199,7 @@ def test_ruling_09_another_program_creates_the_session(tmp_path: Path) -> None:
         bench.close()
 
 
-def test_ruling_13_an_unanswered_request_is_sent_again_only_when_alyx_stands_still(bench: StageBench) -> None:
+def test_win_02_ruling_13_an_unanswered_request_is_sent_again_only_when_alyx_stands_still(bench: StageBench) -> None:
     _, session = bench.write()
     bench.run_until(Stage.SEAL)
     bench.sandbox.faults.add({"match": "POST /register-file", "when": "before", "action": "drop"})
@@ -205,7 +219,7 @@ def test_ruling_13_an_unanswered_request_is_sent_again_only_when_alyx_stands_sti
     assert started - (sent.not_before - 1.0) >= 30.0 + 15.0
 
 
-def test_ruling_13_a_session_that_may_be_on_its_way_is_not_created_a_second_time(bench: StageBench) -> None:
+def test_win_02_ruling_13_a_session_that_may_be_on_its_way_is_not_created_a_second_time(bench: StageBench) -> None:
     bench.write()
     bench.run_until(Stage.SEAL)
     bench.sandbox.faults.add({"match": "POST /sessions", "when": "before", "action": "drop"})
@@ -228,7 +242,7 @@ def test_ruling_13_a_file_is_looked_at_again_before_its_chunk_is_sent(bench: Sta
     assert bench.requests("POST", "/register-file") == []
 
 
-def test_ruling_14_protected_files_stay_and_the_rest_is_registered(bench: StageBench) -> None:
+def test_reg_13_ruling_14_protected_files_stay_and_the_rest_is_registered(bench: StageBench) -> None:
     existing_session(bench)
     register_elsewhere(bench, "alf/_ibl_wheel.position.npy", hashlib.md5(b"older").hexdigest())
     _, session = bench.write()
@@ -266,7 +280,7 @@ def test_ruling_22_a_name_alyx_would_mangle_is_rejected_and_the_rest_proceeds(be
     assert row.attention
 
 
-def test_alyx_down_is_waiting_and_burns_no_attempts(bench: StageBench) -> None:
+def test_win_03_alyx_down_is_waiting_and_burns_no_attempts(bench: StageBench) -> None:
     bench.write()
     bench.run_until(Stage.SEAL)
     bench.sandbox.faults.add({"match": "", "when": "before", "action": "status", "status": 503, "times": None})
@@ -286,7 +300,7 @@ def test_a_wrong_password_waits_for_a_person_without_a_storm(bench: StageBench) 
     assert len(bench.requests("POST", "/auth-token")) == 1
 
 
-def test_ruling_16_a_copy_is_marked_in_the_labs_server_repository(bench: StageBench) -> None:
+def test_map_14_ruling_16_a_copy_is_marked_in_the_labs_server_repository(bench: StageBench) -> None:
     _, session = bench.write("ZM_1150/2026-03-02/001")
     assert bench.run_until(Stage.ARCHIVE).state is JobState.DONE
     marked = {
@@ -380,4 +394,4 @@ def test_an_archive_that_a_root_gains_later_gets_what_is_registered_already(benc
         ("second", JobState.QUEUED),
     ]
     jobs.align_archives("rig", ["server"], registers=True)
-    assert jobs.of_session(session.id)[-1].state is JobState.CANCELLED
+    assert jobs.of_session(session.id)[-1].state is JobState.SUPERSEDED

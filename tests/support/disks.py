@@ -14,7 +14,7 @@ BLOCK = 4096  # bytes
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """Put a file system of its own (in memory, `size` as mount takes it) in a folder's place; skip without the right to."""
+    """Put a file system in memory, of `size` as mount takes it, in a folder's place; skip without the right to."""
     folder.mkdir(parents=True, exist_ok=True)
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "labferry-test", str(folder)],

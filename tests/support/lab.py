@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -283,11 +284,28 @@ class Lab:
 
     def wait_for(self, state: str, sessions: int = 1, timeout: float = 30) -> None:
         """Wait until so many sessions are in a state."""
-        wait_until(
-            lambda: self.answers() and self.status()["sessions"].get(state, 0) >= sessions,
-            timeout=timeout,
-            what=lambda: f"{sessions} sessions {state}\n{self.log[-3000:]}",
-        )
+
+        def reached() -> bool:
+            assert self.daemon is None or self.daemon.process.poll() is None, self.log[-3000:]
+            return self.answers() and self.status()["sessions"].get(state, 0) >= sessions
+
+        wait_until(reached, timeout=timeout, what=lambda: f"{sessions} sessions {state}\n{self.log[-3000:]}")
+
+    def let_work(self, seconds: float) -> None:
+        """Follow the daemon's events for a while: time passes with what it does, and no longer than asked for."""
+        connection = SocketConnection(str(self.directory / "control.sock"))
+        deadline = time.monotonic() + seconds
+        try:
+            connection.request("GET", "/v1/events?follow=1")
+            channel = connection.sock  # the answer takes it over
+            with connection.getresponse() as stream:
+                while (left := deadline - time.monotonic()) > 0:
+                    channel.settimeout(left)
+                    stream.readline()
+        except TimeoutError:
+            return  # nothing happened until then
+        finally:
+            connection.close()
 
     def wait_until_doing(self, what: str, timeout: float = 20) -> str:
         """Wait until a lane says that it does something; return its words."""

@@ -145,6 +145,25 @@ def test_a_mistake_is_one_line_with_file_key_value_and_way_out(file: ConfigFile,
     assert [part for part in parts if part not in line] == []
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "says"),
+    [
+        (ROOT + '[archive.x]\nkind = "globus"\nendpoint = "mylab"\n', "[archive.x] endpoint", "UUID"),
+        (ROOT + HPC + 'path = "data"\n', "[archive.hpc] path", "not absolute"),
+        (ROOT + NAS.replace("/mnt/nas", "nas"), "[archive.nas] path", "not absolute"),
+        (ROOT + 'archive = ["nsa"]\n' + NAS, '[[roots]] "s0" archive', "not there"),
+    ],
+    ids=["endpoint", "collection path", "directory", "unknown target"],
+)
+def test_map_01_a_bad_target_is_an_error_with_its_line(file: ConfigFile, text: str, key: str, says: str) -> None:
+    (line,) = file.errors(TOP + ALYX + text)
+    value = key.rpartition(" ")[2]
+    rows = (TOP + ALYX + text).splitlines()
+    number = max(n for n, row in enumerate(rows, start=1) if row.startswith(f"{value} = "))
+    assert line.startswith(f"{file.path}:{number}: {key}")
+    assert says in line
+
+
 def test_map_01_the_line_of_the_file_is_named(file: ConfigFile) -> None:
     (line,) = file.errors(VALID + ROOT.replace("s0", "s1") + '# not here\nquiet = "x"\n')
     assert line.startswith(f'{file.path}:{(VALID + ROOT).count(chr(10)) + 2}: [[roots]] "s1" quiet')

@@ -65,13 +65,13 @@ def test_reg_02_the_pattern_of_a_type_ignores_case() -> None:
 
 def test_reg_02_no_type() -> None:
     decision = decide("alf/_ibl_unknownthing.values.npy")
-    assert (decision.fate, decision.code) == (FileFate.REJECTED, "no_dataset_type")
+    assert (decision.fate, decision.code) == (FileFate.UNMATCHED, "no_dataset_type")
     assert decision.reason == "no dataset type fits: _ibl_unknownthing.values.npy"
 
 
 def test_reg_02_two_types_are_both_named() -> None:
     decision = decide("alf/wheel.position.wheel.timestamps.npy")
-    assert (decision.fate, decision.code) == (FileFate.REJECTED, "ambiguous_dataset_type")
+    assert (decision.fate, decision.code) == (FileFate.UNMATCHED, "ambiguous_dataset_type")
     assert decision.reason == "several dataset types fit: wheel.position, wheel.timestamps"
 
 
@@ -86,7 +86,7 @@ def test_reg_02_two_types_are_both_named() -> None:
 )
 def test_reg_02_no_format(name: str, ending: str) -> None:
     decision = decide(f"alf/{name}")
-    assert (decision.fate, decision.code) == (FileFate.REJECTED, "no_data_format")
+    assert (decision.fate, decision.code) == (FileFate.UNMATCHED, "no_data_format")
     assert decision.reason == f"no data format has this extension: {ending}"
 
 

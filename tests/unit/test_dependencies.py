@@ -42,7 +42,7 @@ def test_while_down_one_probe_at_a_time_is_let_through(dependencies: Dependencie
     assert dependencies.open_for("alyx") > 0, "the next one waits for the probe"
 
 
-def test_an_outage_is_reported_once_and_so_is_its_end(dependencies: Dependencies) -> None:
+def test_win_03_an_outage_is_reported_once_and_so_is_its_end(dependencies: Dependencies) -> None:
     assert [dependencies.went_down(down()) for _ in range(3)] == [True, False, False]
     assert dependencies.came_up("alyx") == "alyx_down"
     assert dependencies.came_up("alyx") is None

@@ -82,7 +82,7 @@ def test_win_04_ok_registered_where_the_archive_is_not_asked_for_any_more(tmp_pa
     try:
         found = ask(again)
         assert (found["verdict"], found["attention"]) == ("ok_registered", False)
-        assert again.job(again.journal.sessions.all()[0], JobKind.ARCHIVE).state is JobState.CANCELLED
+        assert again.job(again.journal.sessions.all()[0], JobKind.ARCHIVE).state is JobState.SUPERSEDED
     finally:
         again.close()
 

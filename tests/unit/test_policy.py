@@ -81,7 +81,7 @@ def test_ruling_30_unexpected_errors_block_after_the_configured_number() -> None
     assert "ZeroDivisionError" in move.reason
 
 
-def test_blocked_keeps_the_way_out() -> None:
+def test_win_06_blocked_waits_for_a_person_and_keeps_the_way_out() -> None:
     move = decide(running(), Blocked("ambiguous_subject", "two labs", "rename one"), NOW, 0.5, LIMITS)
     assert (move.state, move.code, move.reason, move.hint) == (
         JobState.BLOCKED,

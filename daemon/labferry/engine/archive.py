@@ -6,8 +6,10 @@ item. Alyx hears of a copy only after it was verified, and only while it still h
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import uuid4
 
 from labferry.alyx.file_records import ensure_file_record, mark_exists
@@ -18,9 +20,10 @@ from labferry.archive.naming import destination, with_lab
 from labferry.archive.plan import Evidence, Item, Plan, Progress
 from labferry.config import DirectoryArchive
 from labferry.engine.context import ALYX, Context
+from labferry.engine.register import record_at
 from labferry.engine.seal import is_carried
 from labferry.engine.worker import StoppedEarly
-from labferry.errors import BlockedError
+from labferry.errors import BlockedError, ChangedError, UnavailableError
 from labferry.journal.jobs import Move
 from labferry.journal.rows import ItemRow, JobRow, SessionRow, TransferRow
 from labferry.journal.transfers import NewItem
@@ -39,9 +42,13 @@ class ArchiveStage:
     def __call__(self, job: JobRow, beat: Callable[[str, float], None]) -> Outcome:
         """Plan, carry, verify, mark."""
         session = self._context.session_of(job)
-        transfer = self._context.journal.transfers.of_job(job.id) or self._plan(job, session)
-        if transfer.state != "verified":
-            waiting = self._carry(session, transfer, beat)
+        transfer = self._transfer(job, session)
+        items = self._context.journal.transfers.items(transfer.id)
+        plan = Plan(transfer.batch, self._context.place_of(session), transfer.base, tuple(map(as_item, items)))
+        earlier = frozenset(row.destination for row in items if row.verified_at is not None)
+        lost = self._lost(transfer, plan, earlier, beat)
+        if lost or transfer.state != "verified":
+            waiting = self._carry(session, transfer, plan, earlier - lost, beat)
             if waiting is not None:
                 return waiting
         self._mark(session, transfer, beat)
@@ -49,33 +56,84 @@ class ArchiveStage:
 
     # --- plan ---------------------------------------------------------------------------------------------
 
+    def _transfer(self, job: JobRow, session: SessionRow) -> TransferRow:
+        """Return the job's transfer, planned before or now, at the place that the configuration names now."""
+        transfers = self._context.journal.transfers
+        transfer = transfers.of_job(job.id) or self._plan(job, session)
+        base = self._base(job, session)
+        if transfer.base != base and transfer.state != "verified" and transfer.ticket is None:
+            transfers.move(transfer.id, base)
+            transfer = replace(transfer, base=base)
+        return transfer
+
+    def _base(self, job: JobRow, session: SessionRow) -> bytes:
+        settings = self._context.config.archive[job.target]
+        assert isinstance(settings, DirectoryArchive), "the service builds no other archives yet"
+        return with_lab(os.fsencode(settings.path), session.lab or self._context.root_of(session).lab)
+
     def _plan(self, job: JobRow, session: SessionRow) -> TransferRow:
-        """Commit what goes where."""
+        """Commit what goes where.
+
+        Raises
+        ------
+        ChangedError
+            A file has no checksum: it is not the version that was sealed.
+        """
         context = self._context
         settings = context.config.archive[job.target]
         assert isinstance(settings, DirectoryArchive), "the service builds no other archives yet"
         session_path = os.fsencode(context.parsed(session).alyx_path)
-        items = [
-            NewItem(
-                row.id,
-                destination(settings.naming, session_path, row.path, row.dataset_id),
-                row.size,
-                row.md5,
-            )
-            for row in context.journal.files.of_session(session.id)
-            if row.md5 is not None and is_carried(row, settings)
-        ]
-        base = with_lab(os.fsencode(settings.path), session.lab or context.root_of(session).lab)
+        items = []
+        for row in context.journal.files.of_session(session.id):
+            if not is_carried(row, settings):
+                continue
+            if row.md5 is None:
+                raise ChangedError(row.path, "was not sealed")
+            name = destination(settings.naming, session_path, row.path, row.dataset_id)
+            items.append(NewItem(row.id, name, row.size, row.md5))
+        base = self._base(job, session)
         return context.journal.transfers.plan(job.id, job.target, base, f"lf-{uuid4().hex[:12]}", items)
 
     # --- carry and verify ---------------------------------------------------------------------------------
 
-    def _carry(self, session: SessionRow, transfer: TransferRow, beat: Callable[[str, float], None]) -> Waiting | None:
+    def _lost(
+        self, transfer: TransferRow, plan: Plan, earlier: frozenset[bytes], beat: Callable[[str, float], None]
+    ) -> frozenset[bytes]:
+        """Take back what earlier attempts verified and is not there any more: it may be another disk by now."""
+        if not earlier:
+            return frozenset()
+        context = self._context
+        verified = replace(plan, items=tuple(item for item in plan.items if item.destination in earlier))
+        self._archive.preflight(transfer.base)
+        try:
+            differences = self._archive.verify(
+                verified,
+                lambda _: beat(f"looking for the copies in {transfer.target}", 120.0),
+                lambda: context.wakeup.stopping,
+                deep=False,
+            )
+            lost = frozenset(difference.destination for difference in differences)
+        except StoppedError:
+            raise StoppedEarly from None
+        except UnavailableError as error:
+            if error.code != "target_missing":
+                raise
+            lost = earlier  # the target is there, as was just seen; the lab's folder in it is not
+        if lost:
+            context.journal.transfers.lost(transfer.id, lost)
+        return lost
+
+    def _carry(
+        self,
+        session: SessionRow,
+        transfer: TransferRow,
+        plan: Plan,
+        verified: frozenset[bytes],
+        beat: Callable[[str, float], None],
+    ) -> Waiting | None:
         """Bring the bytes over; None when every item is verified."""
         context, transfers = self._context, self._context.journal.transfers
-        folder = context.folder_of(session)
-        items = transfers.items(transfer.id)
-        plan = Plan(transfer.batch, folder, transfer.base, tuple(as_item(row) for row in items))
+        context.folder_of(session)
         what = f"archiving {show_path(session.path)} to {transfer.target}"
         beat(what, 120.0)
         stored_at = 0.0
@@ -99,10 +157,13 @@ class ArchiveStage:
                 report,
                 lambda: context.wakeup.stopping,
                 keep=keep,
-                verified=frozenset(row.destination for row in items if row.verified_at is not None),
+                verified=verified,
             )
         except StoppedError:
             raise StoppedEarly from None
+        except ChangedError as error:
+            require_really_changed(plan, error)
+            raise
         if isinstance(result, InFlight):
             transfers.ticket(transfer.id, result.ticket)
             transfers.progress(transfer.id, result.progress.bytes_done, result.progress.files_done)
@@ -139,9 +200,9 @@ class ArchiveStage:
             context.journal.transfers.marked(transfer.id, row.file_id)
 
     def _mark_one(self, session: SessionRow, row: ItemRow, there: RemoteDataset, repository: str) -> None:
-        record = next((record for record in there.file_records if record.repository == repository), None)
+        relative = self._context.alyx_path_of(session, row.path)
+        record = record_at(there, repository, relative)
         if record is None:
-            relative = f"{self._context.parsed(session).alyx_path}/{os.fsdecode(row.path)}"
             record = ensure_file_record(self._context.alyx, there.id, repository, relative)
         if not record.exists:
             mark_exists(self._context.alyx, record.id)
@@ -154,6 +215,26 @@ class ArchiveStage:
 def as_item(row: ItemRow) -> Item:
     """Return a journaled item as the archive room takes it."""
     return Item(row.path, row.destination, row.size, row.md5, row.mtime_ns, row.ctime_ns)
+
+
+def require_really_changed(plan: Plan, error: ChangedError) -> None:
+    """Tell a file that somebody changed from one whose bytes changed by themselves: settling again would not end.
+
+    Raises
+    ------
+    BlockedError
+        `unreadable`: the file has the sealed size and times, and other content.
+    """
+    for item in plan.items:
+        if item.source == error.path:
+            with contextlib.suppress(OSError):
+                now = os.lstat(os.path.join(plan.session_dir, item.source))
+                if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) == (item.size, item.mtime_ns, item.ctime_ns):
+                    hint = (
+                        "Check the root's disk. Put a good copy in its place, or `touch` the file if it is right as it "
+                        "is, then `labferry retry SESSION`."
+                    )
+                    raise BlockedError("unreadable", error.message, hint)
 
 
 def require_same(row: ItemRow, there: RemoteDataset | None) -> None:

@@ -57,6 +57,10 @@ class Context:
                 return root
         raise NotYetError("root_unknown", f"root {session.root} is not in the configuration any more", 3600.0)
 
+    def place_of(self, session: SessionRow) -> bytes:
+        """Return where a session's folder is, or would be; raises as `root_of` does."""
+        return os.path.join(os.fsencode(self.root_of(session).path), session.path)
+
     def folder_of(self, session: SessionRow) -> bytes:
         """Return the absolute path of a session's folder.
 
@@ -65,7 +69,7 @@ class Context:
         NotYetError
             It is not there now.
         """
-        folder = os.path.join(os.fsencode(self.root_of(session).path), session.path)
+        folder = self.place_of(session)
         if not os.path.isdir(folder):
             raise NotYetError("source_missing", f"{show_path(folder)} is not there", 60.0)
         return folder
@@ -75,6 +79,10 @@ class Context:
         parsed = layout(session.layout).parse(session.path)
         assert isinstance(parsed, Session), "only sessions enter the journal"
         return parsed
+
+    def alyx_path_of(self, session: SessionRow, path: bytes) -> str:
+        """Return the path by which Alyx knows a file of a session in every repository."""
+        return f"{self.parsed(session).alyx_path}/{os.fsdecode(path)}"
 
     def words(self) -> VocabularySnapshot:
         """Return Alyx' vocabulary, fetched again when it is old."""

@@ -94,6 +94,7 @@ class DetectLane(LaneThread):
         self._config = config
         self._journal = journal
         self._roots = [self._meet(root) for root in config.roots]
+        self._leave_others()
         watched = any(state.facts.mode == "events" for state in self._roots)
         self._hints: Hints = WatchdogHints(signals=SIGNALS) if watched else NoHints()
 
@@ -101,6 +102,8 @@ class DetectLane(LaneThread):
         path = os.fsencode(root.path)
         self._journal.sessions.meet_root(root.name, path, root.layout)
         self._journal.jobs.align_archives(root.name, root.archive, registers=root.registers)
+        if root.registers:
+            self._journal.sessions.register_from_now_on(root.name)
         network = network_mount(path)
         mode = "scan-only" if root.events == "off" or network else "events"
         problem = f"{network} does not report changes: found by scanning only" if network else ""
@@ -115,6 +118,12 @@ class DetectLane(LaneThread):
         state = RootState(root, path, layout(root.layout), rules, facts, blind=problem)
         state.known = self._journal.sessions.folders(root.name)
         return state
+
+    def _leave_others(self) -> None:
+        """Say of the work of roots that are not configured any more what it waits for; go on with what is back."""
+        self._journal.jobs.hurry("root_unknown")
+        for name in self._journal.sessions.root_paths().keys() - {root.name for root in self._config.roots}:
+            self._journal.jobs.park(name, "root_unknown", f"root {name} is not in the configuration any more")
 
     # --- what others ask ----------------------------------------------------------------------------------
 

@@ -14,10 +14,11 @@ from labferry.engine.reports.live import LiveState, kind
 from labferry.engine.reports.sessions import attention
 from labferry.errors import LabferryError
 from labferry.journal.rows import JobRow, SessionRow
-from labferry.model import LIVE_STATES, JobState, Lane
+from labferry.model import LIVE_STATES, JobKind, JobState, Lane
 
 PAUSABLE = (Lane.SEAL, Lane.REGISTER, Lane.ARCHIVE)
 REVIVABLE = (JobState.WAITING, JobState.BLOCKED, JobState.CANCELLED)
+REGISTERED_OTHERWISE = frozenset({"session_gone", "hash_conflict"})  # of an archive job: Alyx is not as it was left
 
 
 def stuck(context: Context, code: str = "") -> list[SessionRow]:
@@ -43,8 +44,9 @@ def held(context: Context) -> list[SessionRow]:
 def retry(context: Context, rows: Iterable[SessionRow]) -> dict[str, Any]:
     """Queue the waiting, blocked and cancelled jobs of sessions again.
 
-    A finished session with files that could not be registered is looked at again from the beginning, what is down
-    is asked again at once, and so are Alyx' dataset types: somebody may have added one.
+    A finished session with files that could not be registered, and one whose registration Alyx lost, is looked at
+    again from the beginning. What is down is asked again at once, and so are Alyx' dataset types: somebody may have
+    added one.
 
     Returns
     -------
@@ -56,10 +58,13 @@ def retry(context: Context, rows: Iterable[SessionRow]) -> dict[str, Any]:
     with context.journal.together():
         for row in rows:
             jobs = [job for job in _current(context, row) if job.state in REVIVABLE]
-            revived += [job.id for job in jobs if context.journal.jobs.revive(job.id)]
-            if not jobs and row.rejected and not _live(context, row):
+            lost = any(job.kind is JobKind.ARCHIVE and job.code in REGISTERED_OTHERWISE for job in jobs)
+            if lost or (not jobs and row.rejected and not _live(context, row)):
+                context.journal.jobs.supersede(row.id)
                 context.journal.sessions.unsettle(row.id, "an operator asked for another look")
                 settling += 1
+            else:
+                revived += [job.id for job in jobs if context.journal.jobs.revive(job.id)]
     context.vocabulary.expire()
     context.dependencies.hurry()
     context.wakeup.ring()

@@ -8,11 +8,13 @@ server certainly stands still (ruling 13).
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from itertools import islice
 
 from labferry import __version__
+from labferry.alyx.answers import RefusedError
 from labferry.alyx.file_records import RemoteFileRecord, mark_exists
 from labferry.alyx.registration import (
     DatasetKey,
@@ -29,7 +31,9 @@ from labferry.alyx.registration import (
 from labferry.alyx.sessions import create_session, find_session, owner, session_record
 from labferry.datasets import collection_revision_name
 from labferry.engine.context import ALYX, Context
+from labferry.engine.elapsed import Elapsed
 from labferry.engine.outbox import outbox
+from labferry.engine.resolve import require_key
 from labferry.engine.seal import is_carried
 from labferry.errors import BlockedError, ChangedError, NotYetError
 from labferry.journal.files import KnownRecord
@@ -48,19 +52,21 @@ class Register:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._elapsed = Elapsed(context.clock)
 
     def __call__(self, job: JobRow, beat: Callable[[str, float], None]) -> Outcome:
         """Ensure the session, ensure its files, look at the result."""
         context = self._context
         session = context.session_of(job)
         folder = context.folder_of(session)
+        require_key(context, session)
         beat(f"registering {show_path(session.path)}", 5 * context.config.alyx.timeout)
         eid = self._ensure_session(job, session)
         context.reachable(ALYX)
         files = context.journal.files.datasets(session.id)
         remote = self._settled_datasets(job, eid)
         refused = self._ensure_files(job, session, folder, files, remote, beat)
-        self._check(eid, files, refused)
+        self._check(eid, session, refused)
         if refused:
             raise refused_together(refused)
         return Done()
@@ -80,11 +86,11 @@ class Register:
                 raise NotYetError(
                     "session_not_on_alyx", f"Alyx has no session {parsed.alyx_path} yet", OTHER_CREATOR_WAIT
                 )
-            sent = steps.get(job.id, SESSION_STEP)
-            if sent is not None:
+            if steps.get(job.id, SESSION_STEP) is not None:
                 # An earlier creation may still be on its way: two of them would be two sessions.
-                self._require_quiet_since(sent.sent_at)
+                self._require_quiet_since_sent(job, SESSION_STEP)
             record = session_record(parsed, lab=session.lab, user=context.config.alyx.username, server_name=server)
+            self._elapsed.begin(job.id, SESSION_STEP)
             with outbox(steps, job.id, SESSION_STEP, record):
                 created = create_session(context.alyx, record)
             steps.answer(job.id, SESSION_STEP, {"id": created.id})
@@ -99,8 +105,8 @@ class Register:
         context.journal.sessions.found_on_alyx(session.id, found.id)
         return found.id
 
-    def _require_quiet_since(self, sent_at: float) -> None:
-        wait = sent_at + self._context.config.registration.resend_after - self._context.clock.now()
+    def _require_quiet_since_sent(self, job: JobRow, step: str) -> None:
+        wait = self._context.config.registration.resend_after - self._elapsed.seconds(job.id, step)
         if wait > 0:
             raise NotYetError("files_in_flight", "the answer to the last request was lost; Alyx is given time", wait)
 
@@ -116,18 +122,20 @@ class Register:
         )
         if open_step is None:
             return remote
-        self._require_quiet_since(open_step.sent_at)
-        now = self._context.clock.now()
-        digest = fingerprint(remote)
+        self._require_quiet_since_sent(job, open_step.name)
+        seen = f"{open_step.name} {fingerprint(remote)}"
         look = steps.get(job.id, LOOK_STEP)
         every = self._context.config.registration.resend_look_every
-        if look is None or look.sent_at < open_step.sent_at or look.request != f'"{digest}"':
-            steps.send(job.id, LOOK_STEP, digest)
+        if look is None or look.request != json.dumps(seen):
+            steps.send(job.id, LOOK_STEP, seen)
+            self._elapsed.begin(job.id, LOOK_STEP)
             raise NotYetError("files_in_flight", "watching what becomes of the last request", every)
-        if now - look.sent_at < every:
-            raise NotYetError("files_in_flight", "watching what becomes of the last request", every)
-        steps.drop(job.id, open_step.name)
-        steps.drop(job.id, LOOK_STEP)
+        wait = every - self._elapsed.seconds(job.id, LOOK_STEP)
+        if wait > 0:
+            raise NotYetError("files_in_flight", "watching what becomes of the last request", wait)
+        with self._context.journal.together():
+            steps.drop(job.id, open_step.name)
+            steps.drop(job.id, LOOK_STEP)
         return remote
 
     def _ensure_files(
@@ -148,7 +156,7 @@ class Register:
             there = remote.get(key)
             if key in remote.doubled:
                 refused.append(doubled(file, remote.doubled[key]))
-            elif there is not None and there.hash == file.md5 and (here := record_here(session, there)):
+            elif there is not None and there.hash == file.md5 and (here := self._record_here(session, file, there)):
                 if not here.exists:
                     # Posting the same hash again would not change it.
                     mark_exists(context.alyx, here.id)
@@ -183,11 +191,14 @@ class Register:
         )
         earlier = steps.of_job(job.id)
         name = f"{FILES_STEP}:{earlier[-1].id + 1 if earlier else 1}"
+        self._elapsed.begin(job.id, name)
         try:
             with outbox(steps, job.id, name, {"filenames": body["filenames"]}):
                 answer = post_files(context.alyx, body)
         except ProtectedFilesError as error:
             return self._without(job, session, folder, chunk, error)
+        except RefusedError as error:
+            return self._without_untyped(job, session, folder, chunk, error)
         wrong = compare_answer(body, answer)
         with context.journal.together():
             steps.answer(job.id, name, {"datasets": len(answer), "wrong": wrong})
@@ -208,6 +219,23 @@ class Register:
             raise error
         return [error, *(self._post(job, session, folder, rest) if rest else [])]
 
+    def _without_untyped(
+        self, job: JobRow, session: SessionRow, folder: bytes, chunk: list[FileRow], error: RefusedError
+    ) -> list[BlockedError]:
+        """Leave out a file that has no dataset type any more, and send the rest; raise whatever else was refused."""
+        culprits = [file for file in chunk if error.code == "dataset_type" and is_named(file, error.file)]
+        if not culprits:
+            raise error
+        for file in culprits:
+            self._context.journal.files.reject(file.id, "no_dataset_type", error.message)
+        rest = [file for file in chunk if file not in culprits]
+        return self._post(job, session, folder, rest) if rest else []
+
+    def _record_here(self, session: SessionRow, file: FileRow, there: RemoteDataset) -> RemoteFileRecord | None:
+        """Return Alyx' record that the file is on this server, under the path that we register."""
+        assert session.repository is not None
+        return record_at(there, session.repository, self._context.alyx_path_of(session, file.path))
+
     def _conflict(self, session: SessionRow, file: FileRow, there: RemoteDataset) -> BlockedError | None:
         """Never post over content that we did not write, nor over content that is archived (ruling 10)."""
         if not there.hash or there.hash == file.md5:
@@ -218,7 +246,9 @@ class Register:
                 "hash_conflict",
                 f"{name}: Alyx has MD5 {there.hash}, which was not written from here; the file has {file.md5}",
             )
-        if any(record.exists and record.repository != session.repository for record in there.file_records):
+        published = any(r.exists and r.repository != session.repository for r in there.file_records)
+        copied = any(copy.md5 != file.md5 for copy in self._context.journal.transfers.copies(file.id))
+        if published or copied:
             return BlockedError("changed_after_archive", f"{name} changed after it was verified in the archive")
         return None
 
@@ -232,9 +262,10 @@ class Register:
         records = [KnownRecord(r.id, r.repository, r.relative_path, r.exists) for r in entry.file_records]
         self._context.journal.files.registered(file.id, entry.id, file.md5 or "", records)
 
-    def _check(self, eid: str, files: list[FileRow], refused: list[BlockedError]) -> None:
+    def _check(self, eid: str, session: SessionRow, refused: list[BlockedError]) -> None:
         """Look at the result: every file is in Alyx with the hash it has here."""
         remote = registered_datasets(self._context.alyx, eid)
+        files = self._context.journal.files.datasets(session.id)  # those that were not left out
         missing = [
             show_path(file.path)
             for file in files
@@ -248,6 +279,8 @@ class Register:
     def finish(self, job: JobRow, move: Move) -> bool:
         """Commit the end; a finished registration adds the archive jobs in the same transaction."""
         context = self._context
+        if move.state is not JobState.WAITING:
+            self._elapsed.forget(job.id)
         if move.state is not JobState.DONE:
             return context.journal.jobs.finish_attempt(job, move)
         session = context.session_of(job)
@@ -263,9 +296,15 @@ def key_of(file: FileRow) -> DatasetKey:
     return collection_revision_name(file.path)
 
 
-def record_here(session: SessionRow, there: RemoteDataset) -> RemoteFileRecord | None:
-    """Return Alyx' record that the file is on this server."""
-    return next((record for record in there.file_records if record.repository == session.repository), None)
+def record_at(there: RemoteDataset, repository: str, path: str) -> RemoteFileRecord | None:
+    """Return Alyx' record of a dataset in a repository; other paths there (an unpadded number) are other files."""
+    return next((r for r in there.file_records if (r.repository, r.relative_path) == (repository, path)), None)
+
+
+def is_named(file: FileRow, name: str) -> bool:
+    """Say whether Alyx' text means this file: it has a path below the session, or only the name."""
+    path = os.fsdecode(file.path)
+    return bool(name) and name in (path, path.rpartition("/")[2])
 
 
 def doubled(file: FileRow, rows: tuple[RemoteDataset, ...]) -> BlockedError:

@@ -14,7 +14,7 @@ from labferry.config import Root
 from labferry.engine.context import ALYX, Context
 from labferry.errors import BlockedError
 from labferry.journal.jobs import Move
-from labferry.journal.rows import JobRow
+from labferry.journal.rows import JobRow, SessionRow
 from labferry.model import Done, Outcome, show_path
 
 
@@ -29,12 +29,7 @@ class Resolve:
         context = self._context
         session = context.session_of(job)
         root = context.root_of(session)
-        owner = context.journal.sessions.reclaim_key(session.id)
-        if owner is not None:
-            raise BlockedError(
-                "same_session_elsewhere",
-                f"The same subject, date and number are claimed by {show_path(owner.path)} below root {owner.root}.",
-            )
+        require_key(context, session)
         beat("asking Alyx for subject and repositories", 3 * context.config.alyx.timeout)
         lab = subject_lab(context.alyx, session.subject, root.lab)
         context.reachable(ALYX)
@@ -58,3 +53,19 @@ class Resolve:
     def finish(self, job: JobRow, move: Move) -> bool:
         """Commit the end of the attempt."""
         return self._context.journal.jobs.finish_attempt(job, move)
+
+
+def require_key(context: Context, session: SessionRow) -> None:
+    """Make sure that subject, date and number are this folder's: one folder writes a session to Alyx (ruling 3).
+
+    Raises
+    ------
+    BlockedError
+        `same_session_elsewhere`.
+    """
+    owner = context.journal.sessions.reclaim_key(session.id)
+    if owner is not None:
+        raise BlockedError(
+            "same_session_elsewhere",
+            f"The same subject, date and number are claimed by {show_path(owner.path)} below root {owner.root}.",
+        )

@@ -41,7 +41,8 @@ class Seal:
             files = context.journal.files.of_session(session.id)
             require_nothing_new(folder, files)
         else:
-            files = context.journal.files.list_files(session.id, session.generation, self._listing(folder, root))
+            listing = list(self._listing(folder, root))  # first: a slow disk or Alyx must not hold up the journal
+            files = context.journal.files.list_files(session.id, session.generation, listing)
         wanted = [row for row in files if is_sent(row, root, context.config.archive)]
         self._require_datasets(job, session, len(files))
         self._hash(session, job, folder, wanted, beat)

@@ -112,13 +112,23 @@ class Worker(LaneThread):
             if not isinstance(error, LabferryError):
                 log.exception("unexpected")
             self._note_dependency(error)
-        move = decide(job, outcome, self._clock.now(), random.random(), self._limits)  # noqa: S311 - jitter
-        moved = self._commit(job, run, outcome, move)
+        move = self._decide(job, outcome)
+        try:
+            moved = self._commit(job, run.finish, outcome, move)
+        except Exception as error:
+            # Not even the end could be written down as it is. A job that stayed claimed would be lost until a restart.
+            log.exception("unexpected")
+            outcome = outcome_of(error)
+            move = self._decide(job, outcome)
+            moved = self._commit(job, self._journal.jobs.finish_attempt, outcome, move)
         if moved is not None:
             self._tell(log, job, move, moved)
         self._wakeup.ring()
 
-    def _commit(self, job: JobRow, run: StageRun, outcome: Outcome, move: Move) -> bool | None:
+    def _decide(self, job: JobRow, outcome: Outcome) -> Move:
+        return decide(job, outcome, self._clock.now(), random.random(), self._limits)  # noqa: S311 - jitter
+
+    def _commit(self, job: JobRow, finish: Callable[[JobRow, Move], bool], outcome: Outcome, move: Move) -> bool | None:
         """Write down how the attempt ended; with a full state directory, go on trying until there is room.
 
         Returns None when the daemon stops before that: the next life repeats the attempt.
@@ -126,9 +136,10 @@ class Worker(LaneThread):
         while True:
             try:
                 with self._journal.together():
-                    if isinstance(outcome, Waiting) and outcome.resettle:
+                    moved = finish(job, move)
+                    if moved and isinstance(outcome, Waiting) and outcome.resettle:
                         self._journal.sessions.unsettle(job.session_id, outcome.why)
-                    return run.finish(job, move)
+                    return moved
             except UnavailableError as error:
                 self._note_dependency(error)
                 heard = self._wakeup.rings

@@ -157,6 +157,8 @@ class Database:
         ------
         UnavailableError
             The state directory is full or read-only; nothing was written.
+        JournalError
+            The file is damaged.
         """
         with self._lock:
             if self._depth:
@@ -172,6 +174,10 @@ class Database:
                 self._roll_back()
                 self.problem = f"The journal {self.path} cannot be written: {error}"
                 raise UnavailableError(JOURNAL, "journal_full", self.problem) from error
+            except sqlite3.DatabaseError as error:
+                self._roll_back()
+                self._require_sound(error)
+                raise
             except BaseException:
                 self._roll_back()
                 raise
@@ -181,6 +187,12 @@ class Database:
     def _roll_back(self) -> None:
         if self._writer.in_transaction:
             self._writer.execute("ROLLBACK")
+
+    def _require_sound(self, error: sqlite3.DatabaseError) -> None:
+        """Name the damage that a statement ran into; other errors are a statement's own."""
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # errors of the module itself have none
+        if code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise self._cannot_open(error) from error
 
     def read(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Return all rows; never waits for a writer. Inside `write`, sees what it wrote."""
@@ -196,7 +208,11 @@ class Database:
             self._readers.connection = connection
             with self._readers_lock:
                 self._open_readers.append(connection)
-        return list(connection.execute(sql, parameters))
+        try:
+            return list(connection.execute(sql, parameters))
+        except sqlite3.DatabaseError as error:
+            self._require_sound(error)
+            raise
 
     def forget_reader(self) -> None:
         """Close this thread's reading connection, if it has one; a thread that ends calls this last."""
@@ -215,11 +231,21 @@ class Database:
         return None if problems == ["ok"] else "; ".join(problems)
 
     def backup(self, destination: Path) -> None:
-        """Write a consistent copy of the journal to `destination`, replacing an older one there."""
+        """Write a consistent copy of the journal to `destination`, replacing an older one there.
+
+        Raises
+        ------
+        UnavailableError
+            There is no room for it.
+        """
         partial = destination.with_name(destination.name + ".part")
         partial.unlink(missing_ok=True)
-        with self._lock:
-            self._writer.execute("VACUUM INTO ?", (os.fspath(partial),))
+        try:
+            with self._lock:
+                self._writer.execute("VACUUM INTO ?", (os.fspath(partial),))
+        except sqlite3.OperationalError as error:
+            partial.unlink(missing_ok=True)
+            raise UnavailableError(JOURNAL, "journal_full", f"{destination} cannot be written: {error}") from error
         partial.chmod(0o600)
         partial.replace(destination)
 

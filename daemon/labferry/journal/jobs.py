@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labferry import __version__
+from labferry.errors import CODES
 from labferry.journal.database import Database, load_queries
 from labferry.journal.rows import JobRow
 from labferry.model import Clock, JobKind, JobState, Stage
@@ -220,15 +221,23 @@ class Jobs:
     def align_archives(self, root: str, targets: Sequence[str], *, registers: bool) -> None:
         """Make the archive jobs of a root those that the configuration asks for now.
 
-        Sessions that are ready get a job for a target that is new; open jobs for a target that the root does not
-        name any more are cancelled.
+        Sessions that are ready get a job for a target that is new. Unfinished jobs for a target that the root does not
+        name any more are superseded, and so are registrations of a root that is not registered any more.
         """
         with self._db.write():
+            if not registers:
+                reason = f"root {root} is not registered any more"
+                self._execute("supersede_unasked", root=root, kind=JobKind.REGISTER, target="", reason=reason)
+            for row in self._db.read(_SQL["targets_of_root"], {"root": root}):
+                if (target := row["target"]) not in targets:
+                    reason = f"root {root} does not name archive {target} any more"
+                    self._execute("supersede_unasked", root=root, kind=JobKind.ARCHIVE, target=target, reason=reason)
             for target in targets:
                 self._execute("add_missing_archives", root=root, target=target, registers=registers)
-            for row in self._db.read(_SQL["open_archives"]):
-                if row["root"] == root and row["target"] not in targets:
-                    self.cancel(row["id"], f"root {root} does not name archive {row['target']} any more")
+
+    def park(self, root: str, code: str, reason: str) -> None:
+        """Let all jobs of a root wait for one reason: no lane may be there to find it out."""
+        self._execute("park", root=root, code=code, reason=reason, hint=CODES[code].hint)
 
     def set_bytes_left(self, job_id: int, bytes_left: int) -> None:
         """Store the remaining work of a job, which decides its turn."""

@@ -187,6 +187,10 @@ class Sessions:
         """Send a session back to settling because its files changed."""
         self._write("unsettle", id=session_id, why=why)
 
+    def register_from_now_on(self, root: str) -> None:
+        """Send the complete sessions of a root that were never to be registered back to settling."""
+        self._write("unsettle_unregistered", root=root, why="the root is registered from now on")
+
     # --- what the lanes learned ---------------------------------------------------------------------------
 
     def sealed(self, session_id: int) -> None:

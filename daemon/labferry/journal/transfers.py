@@ -83,6 +83,19 @@ class Transfers:
                     {"transfer_id": transfer_id, "destination": destination, "how": how, "now": self._clock.now()},
                 )
 
+    def lost(self, transfer_id: int, destinations: Iterable[bytes]) -> None:
+        """Take the evidence back for destinations that do not hold the planned bytes any more."""
+        with self._db.write() as connection:
+            for destination in destinations:
+                connection.execute(_SQL["lost"], {"transfer_id": transfer_id, "destination": destination})
+            connection.execute(_SQL["reopen"], {"id": transfer_id, "now": self._clock.now()})
+
+    def move(self, transfer_id: int, base: bytes) -> None:
+        """Let a transfer go elsewhere, where nothing of it is verified yet."""
+        with self._db.write():
+            self.lost(transfer_id, [row.destination for row in self.items(transfer_id)])
+            self._execute("move", id=transfer_id, base=base)
+
     def marked(self, transfer_id: int, file_id: int) -> None:
         """Record that Alyx was told of the copy."""
         self._execute("marked", transfer_id=transfer_id, file_id=file_id)

@@ -31,6 +31,7 @@ from labferry.service.lock import StateLock
 GRACE = 10.0  # seconds a stop waits for the work at hand
 SUPERVISE_EVERY = 1.0  # seconds between two looks at the lanes
 HOUSEKEEPING_EVERY = 86_400.0
+CLOCK_STEP = 5.0  # seconds the wall clock may lose against the monotonic one before it counts as set back
 _log = structlog.get_logger()
 
 
@@ -68,6 +69,7 @@ class Life:
         self._stop = threading.Event()
         self._notifier = Notifier.from_environ()
         self._housekept_at = clock.monotonic()
+        self._clock_offset = clock.now() - clock.monotonic()
 
     def live(self) -> int:
         """Start, be ready, supervise, drain."""
@@ -123,9 +125,22 @@ class Life:
             _log.error("lane_silent", lane=beat.lane, doing=beat.doing)
         if not silent:
             self._notifier.watchdog()
+        self.mind_the_clock(journal)
         if self._clock.monotonic() - self._housekept_at >= HOUSEKEEPING_EVERY:
             self._housekept_at = self._clock.monotonic()
             self._keep_house(journal)
+
+    def mind_the_clock(self, journal: Journal) -> None:
+        """Pull in waits when somebody set the wall clock back: they would last until it is there again."""
+        offset = self._clock.now() - self._clock.monotonic()
+        if offset < self._clock_offset - CLOCK_STEP:
+            try:
+                journal.jobs.clamp_delays(self._config.worker.backoff_max)
+            except UnavailableError:
+                return  # the journal is full: tried again at the next look
+            _log.warning("clock_set_back", seconds=round(self._clock_offset - offset))
+            self._wakeup.ring()
+        self._clock_offset = offset
 
     def _keep_house(self, journal: Journal) -> None:
         try:

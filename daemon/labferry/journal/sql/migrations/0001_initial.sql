@@ -131,6 +131,7 @@ CREATE TABLE attempt (
   CHECK ((ended_at IS NULL) = (outcome IS NULL))
 ) STRICT;
 CREATE INDEX attempt_of_job ON attempt (job_id);
+CREATE INDEX attempt_open ON attempt (job_id) WHERE ended_at IS NULL;
 
 CREATE TABLE step (              -- the outbox: what is sent is committed before it is sent, the answer after
   id INTEGER PRIMARY KEY,

@@ -47,6 +47,7 @@ DELETE FROM file_record WHERE file_id = :file_id
 -- name: record
 INSERT INTO file_record (id, file_id, repository, relative_path, on_disk)
 VALUES (:id, :file_id, :repository, :relative_path, :on_disk)
+ON CONFLICT (file_id, repository) DO NOTHING
 ON CONFLICT (id) DO UPDATE SET file_id = excluded.file_id, repository = excluded.repository,
   relative_path = excluded.relative_path, on_disk = excluded.on_disk
 

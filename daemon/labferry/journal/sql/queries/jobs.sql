@@ -33,15 +33,23 @@ UPDATE job SET state = 'superseded', claimed_by = NULL, finished_at = :now, upda
 WHERE session_id = :session_id AND state IN ('queued', 'waiting', 'blocked', 'running')
 
 -- Least remaining work first, and every second of age is worth a megabyte: small sessions overtake a giant one,
--- and no session is overtaken for ever.
+-- and no session is overtaken for ever. What the outside has just refused lets the others try first: an archive
+-- that is too full for one session may have room for the next.
+-- Jobs of a session that settles again wait for its next generation. A session has one attempt at a time, also one
+-- whose job was cancelled or superseded meanwhile: two requests at once would double what they send. Only copies to
+-- different archives go on side by side.
 -- name: claim
 UPDATE job SET state = 'running', claimed_by = :instance, attempts = attempts + 1, code = '', reason = '', hint = '',
   updated_at = :now
 WHERE id = (
   SELECT job.id FROM job JOIN session ON session.id = job.session_id
   WHERE job.state IN ('queued', 'waiting') AND job.stage = :stage AND :target IN ('', job.target)
-    AND job.not_before <= :now AND session.held_at IS NULL
-  ORDER BY job.bytes_left - (:now - job.created_at) * 1000000, job.id
+    AND job.not_before <= :now AND session.held_at IS NULL AND session.complete_at IS NOT NULL
+    AND job.session_id NOT IN (
+      SELECT busy.session_id FROM attempt JOIN job AS busy ON busy.id = attempt.job_id
+      WHERE attempt.ended_at IS NULL
+        AND NOT (:stage = 'archive' AND attempt.stage = 'archive' AND busy.target <> :target))
+  ORDER BY job.outages > 0, job.bytes_left - (:now - job.created_at) * 1000000, job.id
   LIMIT 1)
 RETURNING *
 
@@ -51,16 +59,27 @@ INSERT INTO job (session_id, kind, target, generation, state, stage, not_before,
 SELECT id, 'archive', :target, generation, 'queued', 'seal', :now, 0, :now, :now FROM session_status
 WHERE root = :root AND complete_at IS NOT NULL AND (registered_at IS NOT NULL OR NOT :registers)
   AND NOT EXISTS (SELECT 1 FROM job WHERE job.session_id = session_status.id AND job.kind = 'archive'
-    AND job.target = :target AND job.generation = session_status.generation)
+    AND job.target = :target AND job.generation = session_status.generation AND job.state <> 'superseded')
 
--- name: open_archives
-SELECT job.id, session.root, job.target FROM job JOIN session ON session.id = job.session_id
-WHERE job.kind = 'archive' AND job.state IN ('queued', 'waiting', 'blocked')
+-- What the configuration does not ask for any more is not counted against a session, and may be asked for again.
+-- name: supersede_unasked
+UPDATE job SET state = 'superseded', claimed_by = NULL, code = '', reason = :reason, hint = '', finished_at = :now,
+  updated_at = :now
+WHERE state IN ('queued', 'running', 'waiting', 'blocked', 'cancelled') AND kind = :kind AND target = :target
+  AND session_id IN (SELECT id FROM session WHERE root = :root)
+
+-- name: targets_of_root
+SELECT DISTINCT job.target FROM job JOIN session ON session.id = job.session_id
+WHERE session.root = :root AND job.kind = 'archive' AND job.state NOT IN ('done', 'superseded')
+
+-- name: park
+UPDATE job SET state = 'waiting', code = :code, reason = :reason, hint = :hint, updated_at = :now
+WHERE state IN ('queued', 'waiting') AND session_id IN (SELECT id FROM session WHERE root = :root)
 
 -- name: next_due
 SELECT min(job.not_before) FROM job JOIN session ON session.id = job.session_id
 WHERE job.state IN ('queued', 'waiting') AND job.stage = :stage AND :target IN ('', job.target)
-  AND session.held_at IS NULL
+  AND session.held_at IS NULL AND session.complete_at IS NOT NULL
 
 -- name: begin_attempt
 INSERT INTO attempt (job_id, instance_id, stage, started_at)

@@ -72,6 +72,12 @@ WHERE id = :id AND complete_at IS NULL
 UPDATE session SET complete_at = NULL, wait_code = 'changed', wait_why = :why, wait_since = :now, updated_at = :now
 WHERE id = :id AND complete_at IS NOT NULL
 
+-- A root that registers from now on: what is complete without a registration begins anew.
+-- name: unsettle_unregistered
+UPDATE session SET complete_at = NULL, wait_code = 'changed', wait_why = :why, wait_since = :now, updated_at = :now
+WHERE root = :root AND complete_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job WHERE job.session_id = session.id
+  AND job.kind = 'register' AND job.generation = session.generation AND job.state <> 'superseded')
+
 -- name: sealed
 UPDATE session SET sealed_generation = generation, updated_at = :now WHERE id = :id
 

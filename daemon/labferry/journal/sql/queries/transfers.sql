@@ -26,6 +26,16 @@ WHERE transfer_id = :transfer_id ORDER BY file.path
 UPDATE item SET verified_at = :now, verified_how = :how WHERE transfer_id = :transfer_id AND destination = :destination
   AND verified_at IS NULL
 
+-- name: lost
+UPDATE item SET verified_at = NULL, verified_how = NULL, marked_at = NULL
+WHERE transfer_id = :transfer_id AND destination = :destination
+
+-- name: reopen
+UPDATE transfer SET state = 'active', ended_at = NULL, bytes_done = 0, files_done = 0, updated_at = :now WHERE id = :id
+
+-- name: move
+UPDATE transfer SET base = :base, updated_at = :now WHERE id = :id
+
 -- name: marked
 UPDATE item SET marked_at = :now WHERE transfer_id = :transfer_id AND file_id = :file_id
 

@@ -1,0 +1,77 @@
+"""WIN-02: killed at any moment, again and again, the daemon loses and doubles nothing of several sessions.
+
+The crash matrix kills at every request. Here the kills are blind: they also hit scans, hashing, copying and commits.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from labferry.sandbox.rig import RigSession, plan_session, write_session
+from support.compare import without_ids
+from support.lab import Lab
+
+KILLS = 12
+SHORTEST, LONGEST = 0.05, 0.6  # seconds from the answer of a fresh daemon to its death
+SLOWED_BY = 0.03  # seconds per request to Alyx: else all is done before the third kill
+SUBJECTS = {"KS005": "cortexlab", "ZM_1150": "mainenlab", "KS014": "cortexlab", "ZFM-01935": "mainenlab"}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with Lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+def sessions() -> list[RigSession]:
+    return [plan_session(subject, name, dt.date(2026, 3, 2), 1, scale=0.3) for subject, name in SUBJECTS.items()]
+
+
+def begin(lab: Lab) -> None:
+    lab.forget_everything()
+    lab.environment["LABFERRY_REGISTRATION__CHUNK"] = "3"
+    for session in sessions():
+        write_session(lab.root, session, rate=None)
+
+
+def end(lab: Lab) -> None:
+    lab.wait_for("archived", len(SUBJECTS), timeout=60)
+    assert lab.stop() == 0
+    lab.require_calm()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_win_02_killed_at_random_moments_the_end_is_that_of_an_undisturbed_run(lab: Lab) -> None:
+    begin(lab)
+    lab.start()
+    end(lab)
+    expected = without_ids(lab)
+    assert len(expected["sessions"]) == len(SUBJECTS)
+    assert expected["archive"]
+
+    begin(lab)
+    lab.add_fault(match="", when="before", action="delay", seconds=SLOWED_BY, times=None)
+    dice = random.Random(20260302)
+    lives = []
+    for _ in range(KILLS):
+        lab.start_ready()
+        lab.let_work(dice.uniform(SHORTEST, LONGEST))
+        lab.kill()
+        lives.append(lab.journal("SELECT max(id) FROM event")[0][0])
+    assert len(set(lives)) > KILLS / 2, f"the kills hit nothing: {lives}"
+    lab.clear_faults()
+    lab.start()
+    end(lab)
+    found = without_ids(lab)
+    assert [key for key in expected if found[key] != expected[key]] == []
+    assert [name for name in found["archive"] if ".part" in name] == []
+    state = lab.state()
+    rows = [(d["session"], d["collection"], d["name"], d["revision"]) for d in state["datasets"]]
+    records = [(r["dataset"], r["data_repository"]) for d in state["datasets"] for r in d["file_records"]]
+    assert len(set(rows)) == len(rows)
+    assert len(set(records)) == len(records)
