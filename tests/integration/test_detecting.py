@@ -136,6 +136,15 @@ def test_ruling_04_a_flag_that_was_seen_counts_after_other_software_deleted_it(w
     assert watch.session().state is SessionState.COMPLETE
 
 
+def test_ruling_04_a_flag_that_was_seen_counts_after_a_restart_too(watch: Watch) -> None:
+    folder = watch.make()
+    watch.turns(SCAN + 5)
+    (folder / "raw_session.flag").unlink()
+    watch.restart()
+    watch.turns(QUIET + 40)
+    assert watch.session().state is SessionState.COMPLETE
+
+
 def test_without_a_flag_a_session_waits_and_says_for_what(watch: Watch) -> None:
     watch.make(flag=False)
     watch.turns(3600, step=30)

@@ -183,6 +183,23 @@ def test_ruling_18_a_file_system_without_links_gets_a_rename_that_does_not_repla
     assert rig.archived() == FILES
 
 
+def test_ruling_18_the_temporary_name_has_our_batch_id(rig: Rig) -> None:
+    def carry() -> set[bytes]:
+        written: set[bytes] = set()
+
+        def watch(event: str, args: tuple[Any, ...]) -> None:
+            if event == "open" and args[2] & os.O_CREAT:
+                written.add(args[0])
+
+        sys.addaudithook(watch)
+        rig.carry()
+        return written
+
+    written = in_child(carry)
+    assert len(written) == len(FILES)
+    assert all(name.startswith(b".") and rig.plan.batch.encode() in name for name in written)
+
+
 def test_a_name_too_long_for_the_archive_blocks_only_itself(rig: Rig) -> None:
     first = rig.plan.items[0]
     long = dataclasses.replace(first, destination=SESSION + b"/" + b"x" * 256)

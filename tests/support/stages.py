@@ -59,8 +59,9 @@ class StageBench:
             Stage.RESOLVE: Resolve(self.context),
             Stage.SEAL: Seal(self.context),
             Stage.REGISTER: Register(self.context),
-            Stage.ARCHIVE: ArchiveStage(self.context, self.context.archives["server"]),
         }
+        if "server" in self.context.archives:
+            self.runs[Stage.ARCHIVE] = ArchiveStage(self.context, self.context.archives["server"])
         self._detect = assembly.detect
         for root in config.roots:
             self.journal.sessions.meet_root(root.name, os.fsencode(root.path), root.layout)

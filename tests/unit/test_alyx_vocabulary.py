@@ -65,6 +65,12 @@ def test_reg_16_of_several_the_longest_path_that_contains_the_root(root: bytes, 
         assert local_repository(snapshot({"lab": order}), "lab", SHARED, root) == name
 
 
+def test_ruling_14_of_several_repositories_the_longest_path_around_the_root() -> None:
+    paths = {"whole": "/", "outer": "/mnt/s0", "inner": "/mnt/s0/Data", "beside": "/mnt/s0/Data/Subjects2"}
+    labs = {"lab": tuple(repository(name, path) for name, path in paths.items())}
+    assert local_repository(snapshot(labs), "lab", SHARED, ROOT) == "inner"
+
+
 def test_reg_16_the_only_one_is_right_whatever_its_path() -> None:
     assert local_repository(snapshot({"lab": (repository("a", "/~/x/"),)}), "lab", SHARED, ROOT) == "a"
 

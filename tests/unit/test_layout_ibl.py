@@ -89,8 +89,8 @@ def test_examples_are_those_of_the_reference() -> None:
         ("KS005/2019-04-02/001/../002", "..", "`.` and `..` are not names", ""),
         ("KS005/2019-04-02/001/", "/", "no doubled slash and none at either end", ""),
         ("/KS005/2019-04-02/001", "/", "no doubled slash and none at either end", ""),
-        ("KS005/2019-04-02/001\n", "001\n", "session number: one to three digits", ""),
-        ("KS005/2019-04-02\n/001", "2019-04-02\n", "date: YYYY-MM-DD", ""),
+        ("KS005/2019-04-02/001\n", "001\\x0a", "session number: one to three digits", ""),
+        ("KS005/2019-04-02\n/001", "2019-04-02\\x0a", "date: YYYY-MM-DD", ""),
     ],
 )
 def test_almost_a_session_names_the_part_and_the_rule(path: str, part: str, rule: str, nearest: str) -> None:

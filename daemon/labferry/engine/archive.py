@@ -29,6 +29,7 @@ from labferry.journal.rows import ItemRow, JobRow, SessionRow, TransferRow
 from labferry.journal.transfers import NewItem
 from labferry.model import Done, Outcome, Waiting, show_path
 
+LOOK_HOLDS = 2.0  # seconds: what Alyx said longer ago is asked again before it is told that copies exist
 PROGRESS_EVERY = 0.5  # seconds between two stored positions of one transfer
 
 
@@ -189,9 +190,12 @@ class ArchiveStage:
             return
         beat(f"telling Alyx about {show_path(session.path)} in {transfer.target}", 5 * context.config.alyx.timeout)
         repository = server_repository(context.words(), session.lab or "", configured=wanted)
-        remote = {there.id: there for there in registered_datasets(context.alyx, session.eid).values()}
-        context.reachable(ALYX)
+        looked_at = -LOOK_HOLDS
         for row in todo:
+            if context.clock.monotonic() - looked_at >= LOOK_HOLDS:
+                remote = {there.id: there for there in registered_datasets(context.alyx, session.eid).values()}
+                looked_at = context.clock.monotonic()
+                context.reachable(ALYX)
             there = remote.get(row.dataset_id or "")
             require_same(row, there)
             assert there is not None

@@ -34,7 +34,7 @@ from labferry.engine.context import ALYX, Context
 from labferry.engine.elapsed import Elapsed
 from labferry.engine.outbox import outbox
 from labferry.engine.resolve import require_key
-from labferry.engine.seal import is_carried
+from labferry.engine.seal import is_carried, require_nothing_new
 from labferry.errors import BlockedError, ChangedError, NotYetError
 from labferry.journal.files import KnownRecord
 from labferry.journal.jobs import Move
@@ -67,6 +67,8 @@ class Register:
         remote = self._settled_datasets(job, eid)
         refused = self._ensure_files(job, session, folder, files, remote, beat)
         self._check(eid, session, refused)
+        if not context.root_of(session).archive:  # otherwise this is looked at before archiving
+            require_nothing_new(folder, context.journal.files.of_session(session.id))
         if refused:
             raise refused_together(refused)
         return Done()

@@ -167,7 +167,7 @@ class Jobs:
             if not claimed:
                 return None
             job = JobRow.of(claimed[0])
-            connection.execute(_SQL["begin_attempt"], {"id": job.id, **values})
+            connection.execute(_SQL["begin_attempt"], {"id": job.id, "number": job.attempts, **values})
         return job
 
     def next_due(self, stage: Stage, target: str = "") -> float | None:
@@ -185,12 +185,13 @@ class Jobs:
         """
         now = self._clock.now()
         with self._db.write() as connection:
+            attempt = {"id": job.id, "number": job.attempts}
             connection.execute(
                 _SQL["end_attempt"],
-                {"id": job.id, "now": now, "outcome": move.outcome, "code": move.code, "detail": move.detail},
+                {**attempt, "now": now, "outcome": move.outcome, "code": move.code, "detail": move.detail},
             )
             if job.attempts > KEPT_ATTEMPTS:
-                connection.execute(_SQL["trim_attempts"], {"id": job.id, "kept": KEPT_ATTEMPTS})
+                connection.execute(_SQL["trim_attempts"], {**attempt, "kept": KEPT_ATTEMPTS})
             moved = connection.execute(
                 _SQL["move"],
                 {

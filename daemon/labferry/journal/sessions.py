@@ -153,7 +153,7 @@ class Sessions:
                 for target in targets:
                     self._jobs.add(session_id, JobKind.ARCHIVE, target=target, stage=Stage.SEAL)
                 return True
-            owner = self._claim_key(session_id, now)
+            owner = self._claim_key(session_id)
             if owner is None:
                 self._jobs.add(session_id, JobKind.REGISTER, stage=Stage.RESOLVE)
             else:
@@ -170,18 +170,21 @@ class Sessions:
                 )
         return True
 
-    def _claim_key(self, session_id: int, now: float) -> SessionRow | None:
+    def _claim_key(self, session_id: int, *, also_registered: bool = False) -> SessionRow | None:
         """Take subject, date and number for this session; return the other owner when it is taken."""
         with self._db.write() as connection:
-            connection.execute(_SQL["release_dead_key"], {"id": session_id, "now": now})
+            connection.execute(_SQL["release_dead_key"], {"id": session_id, "also_registered": also_registered})
             connection.execute(_SQL["claim_key"], {"id": session_id})
             owner = self.key_owner(session_id)
         assert owner is not None
         return None if owner.id == session_id else owner
 
     def reclaim_key(self, session_id: int) -> SessionRow | None:
-        """Try again to take subject, date and number; return the other owner while there is one."""
-        return self._claim_key(session_id, self._clock.now())
+        """Try again to take subject, date and number; return the other owner while there is one.
+
+        By now a person may have moved the other folder away: one that vanished gives the key back, registered or not.
+        """
+        return self._claim_key(session_id, also_registered=True)
 
     def unsettle(self, session_id: int, why: str) -> None:
         """Send a session back to settling because its files changed."""

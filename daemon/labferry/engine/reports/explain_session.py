@@ -66,7 +66,8 @@ def _matters(context: Context, job: JobRow, row: SessionRow) -> bool:
         return True
     if job.generation != row.generation or job.state is JobState.SUPERSEDED:
         return False
-    asked_for = job.kind is not JobKind.ARCHIVE or job.target in context.root_of(row).archive
+    archives = {target for root in context.config.roots if root.name == row.root for target in root.archive}
+    asked_for = job.kind is not JobKind.ARCHIVE or job.target in archives
     return job.state is not JobState.CANCELLED or asked_for
 
 
@@ -89,6 +90,9 @@ def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[Jo
     if first is not None and first.state is JobState.BLOCKED:
         verdict = BLOCKED_VERDICTS.get(first.code, Verdict.BLOCKED)
         return Explanation(verdict, first.reason, first.code, first.hint)
+    if row.complete_at is None and row.root not in {one.name for one in context.config.roots}:
+        message = f"Not complete yet: root {row.root} is not in the configuration any more."
+        return Explanation(Verdict.WAITING_DEPENDENCY, message, "root_unknown")
     if row.complete_at is None:
         return _settling(context, row)
     if first is None:

@@ -114,13 +114,13 @@ CREATE UNIQUE INDEX one_live_job ON job (session_id, kind, target, dedupe)
   WHERE state IN ('queued', 'running', 'waiting', 'blocked');
 CREATE UNIQUE INDEX one_job_per_generation ON job (session_id, kind, target, dedupe, generation)
   WHERE state <> 'superseded';
-CREATE INDEX job_of_session ON job (session_id, kind, generation, state, finished_at);
-CREATE INDEX job_claimable ON job (stage, target, not_before) WHERE state IN ('queued', 'waiting');
-CREATE INDEX job_unfinished ON job (state) WHERE state IN ('queued', 'running', 'waiting', 'blocked');
+CREATE INDEX job_of_session ON job (session_id, kind, generation);  -- nothing in it changes when a job moves
+CREATE INDEX job_unfinished ON job (state, stage, not_before)
+  WHERE state IN ('queued', 'running', 'waiting', 'blocked');
 
 CREATE TABLE attempt (
-  id INTEGER PRIMARY KEY,
   job_id INTEGER NOT NULL REFERENCES job (id),
+  number INTEGER NOT NULL,       -- what the job's `attempts` became when it was claimed
   instance_id TEXT NOT NULL REFERENCES instance (id),
   stage TEXT NOT NULL,
   started_at REAL NOT NULL,
@@ -128,9 +128,9 @@ CREATE TABLE attempt (
   outcome TEXT CHECK (outcome IN ('done', 'waiting', 'retry', 'blocked', 'lost')),
   code TEXT NOT NULL DEFAULT '',
   detail TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (job_id, number),
   CHECK ((ended_at IS NULL) = (outcome IS NULL))
-) STRICT;
-CREATE INDEX attempt_of_job ON attempt (job_id);
+) STRICT, WITHOUT ROWID;
 CREATE INDEX attempt_open ON attempt (job_id) WHERE ended_at IS NULL;
 
 CREATE TABLE step (              -- the outbox: what is sent is committed before it is sent, the answer after
@@ -177,7 +177,7 @@ CREATE TABLE item (              -- one file of a transfer; verified_at is the e
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE event (             -- append-only, written by the triggers below
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  id INTEGER PRIMARY KEY,        -- never given twice: the newest event is never trimmed
   at REAL NOT NULL,
   session_id INTEGER,
   job_id INTEGER,

@@ -8,4 +8,4 @@ SELECT * FROM event WHERE id > :since ORDER BY id LIMIT :limit
 SELECT coalesce(max(id), 0) FROM event
 
 -- name: trim
-DELETE FROM event WHERE at < :before
+DELETE FROM event WHERE at < :before AND id < (SELECT max(id) FROM event)

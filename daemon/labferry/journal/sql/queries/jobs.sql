@@ -17,7 +17,8 @@ SELECT * FROM job WHERE state = :state ORDER BY id DESC LIMIT 10000
 SELECT state, count(*) AS jobs FROM job WHERE state IN ('queued', 'running', 'waiting', 'blocked') GROUP BY state
 
 -- name: oldest_waiting
-SELECT min(created_at) FROM job WHERE state IN ('queued', 'waiting')
+SELECT min(created_at) FROM job
+WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state IN ('queued', 'waiting')
 
 -- name: blocked_since
 SELECT min(updated_at) FROM job WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state = 'blocked'
@@ -43,7 +44,8 @@ UPDATE job SET state = 'running', claimed_by = :instance, attempts = attempts + 
   updated_at = :now
 WHERE id = (
   SELECT job.id FROM job JOIN session ON session.id = job.session_id
-  WHERE job.state IN ('queued', 'waiting') AND job.stage = :stage AND :target IN ('', job.target)
+  WHERE job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state IN ('queued', 'waiting')
+    AND job.stage = :stage AND :target IN ('', job.target)
     AND job.not_before <= :now AND session.held_at IS NULL AND session.complete_at IS NOT NULL
     AND job.session_id NOT IN (
       SELECT busy.session_id FROM attempt JOIN job AS busy ON busy.id = attempt.job_id
@@ -78,20 +80,20 @@ WHERE state IN ('queued', 'waiting') AND session_id IN (SELECT id FROM session W
 
 -- name: next_due
 SELECT min(job.not_before) FROM job JOIN session ON session.id = job.session_id
-WHERE job.state IN ('queued', 'waiting') AND job.stage = :stage AND :target IN ('', job.target)
+WHERE job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state IN ('queued', 'waiting')
+  AND job.stage = :stage AND :target IN ('', job.target)
   AND session.held_at IS NULL AND session.complete_at IS NOT NULL
 
 -- name: begin_attempt
-INSERT INTO attempt (job_id, instance_id, stage, started_at)
-VALUES (:id, :instance, :stage, :now)
+INSERT INTO attempt (job_id, number, instance_id, stage, started_at)
+VALUES (:id, :number, :instance, :stage, :now)
 
 -- name: end_attempt
 UPDATE attempt SET ended_at = :now, outcome = :outcome, code = :code, detail = :detail
-WHERE job_id = :id AND ended_at IS NULL
+WHERE job_id = :id AND number = :number
 
 -- name: trim_attempts
-DELETE FROM attempt WHERE job_id = :id AND id NOT IN
-  (SELECT id FROM attempt WHERE job_id = :id ORDER BY id DESC LIMIT :kept)
+DELETE FROM attempt WHERE job_id = :id AND number <= :number - :kept
 
 -- name: move
 UPDATE job SET state = :state, stage = :stage, claimed_by = NULL, not_before = :not_before, failures = :failures,
@@ -127,7 +129,7 @@ UPDATE job SET not_before = :now WHERE state = 'waiting' AND code = :code AND no
 UPDATE job SET bytes_left = :bytes_left WHERE id = :id
 
 -- name: attempts
-SELECT * FROM attempt WHERE job_id = :job_id ORDER BY id
+SELECT * FROM attempt WHERE job_id = :job_id ORDER BY number
 
 -- name: begin_instance
 INSERT INTO instance (id, pid, version, started_at) VALUES (:instance, :pid, :version, :now)

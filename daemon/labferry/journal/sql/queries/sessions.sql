@@ -107,7 +107,8 @@ ON CONFLICT DO NOTHING
 -- name: release_dead_key
 DELETE FROM alyx_key
 WHERE (subject, date, number) = (SELECT subject, date, number FROM session WHERE id = :id)
-  AND session_id IN (SELECT id FROM session_status WHERE vanished_at IS NOT NULL AND registered_at IS NULL)
+  AND session_id IN (SELECT id FROM session_status WHERE vanished_at IS NOT NULL
+    AND (registered_at IS NULL OR :also_registered))
 
 -- name: key_owner
 SELECT owner.* FROM session_status AS asking
