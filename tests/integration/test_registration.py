@@ -15,13 +15,13 @@ from support.stages import FILES, StageBench
 
 PATH = "KS005/2026-03-02/001"
 DATASETS = 3  # of FILES
-# The sandbox's configuration is impatient.
-AS_WITH_A_REAL_ALYX = {"LABFERRY_REGISTRATION__RESEND_AFTER": "30s", "LABFERRY_REGISTRATION__RESEND_LOOK_EVERY": "15s"}
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[StageBench]:
-    bench = StageBench(tmp_path, **AS_WITH_A_REAL_ALYX)
+    bench = StageBench(  # as patient as with a real Alyx, other than the sandbox's configuration
+        tmp_path, LABFERRY_REGISTRATION__RESEND_AFTER="30s", LABFERRY_REGISTRATION__RESEND_LOOK_EVERY="15s"
+    )
     yield bench
     bench.close()
 
@@ -249,7 +249,7 @@ def test_reg_13_ruling_14_protected_files_stay_and_the_rest_is_registered(bench:
     bench.run_until(Stage.SEAL)
     (file,) = [f for f in bench.journal.files.datasets(session.id) if f.path.endswith(b"position.npy")]
     eid = bench.requests("POST", "/sessions") and bench.context.alyx.list_all("/sessions", {"subject": "KS005"})
-    dataset = bench.context.alyx.list_all("/datasets", {"session": str(eid[0]["id"])})[0]  # type: ignore[index]
+    dataset = bench.context.alyx.list_all("/datasets", {"session": str(eid[0]["id"])})[0]
     dataset_id = str(dataset["url"])[-36:]
     bench.journal.files.registered(file.id, dataset_id, hashlib.md5(b"older").hexdigest(), [])
     with bench.sandbox._store.database() as db:

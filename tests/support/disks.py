@@ -30,9 +30,9 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def fill(folder: Path, leave: int = 0) -> Path:
+def fill(folder: Path, leave: int = 0, name: str = "ballast") -> Path:
     """Take all room of a disk but `leave` bytes; return the file to remove."""
-    ballast = folder / "ballast"
+    ballast = folder / name
     with ballast.open("wb", buffering=0) as stream:
         with suppress(OSError):
             while True:
