@@ -203,7 +203,7 @@ def test_a_full_state_directory_is_said_and_work_goes_on_when_there_is_room(tmp_
         wait_until(lambda: condition(lab, "journal_trouble"), 20, "the full disk to be noticed")
         assert lab.stop() == 0
         more = fill(disk, name="more")  # the stop may have given room back
-        require_no_start(lab, "cannot be written")
+        require_no_start(lab, "cannot be")
         ballast.unlink()
         more.unlink()
         lab.start_ready()
