@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from labferry.alyx.client import AlyxClient
+from labferry.alyx.registration import RegisteredFile
+from labferry.engine import register
 from labferry.engine.wakeup import Wakeup
 from labferry.journal.rows import SessionRow
 from labferry.model import FileFate, JobKind, JobState, Stage
@@ -197,3 +200,24 @@ def test_ruling_32_every_change_survives_a_lost_answer(tmp_path: Path, when: str
     assert changes >= 2 + DATASETS
     for number in range(1, changes + 1):
         assert run(tmp_path / str(number), number)[0] == undisturbed, f"change {number} of {changes}"
+
+
+def test_ruling_13_a_slow_alyx_gets_three_times_its_slowest_request(
+    bench: StageBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = register.post_files
+
+    def slow(client: AlyxClient, body: dict[str, object]) -> list[RegisteredFile]:
+        bench.clock.pass_by(20.0)
+        return real(client, body)
+
+    monkeypatch.setattr(register, "post_files", slow)
+    bench.write()
+    bench.run_until(Stage.REGISTER)
+    bench.write("KS005/2026-03-02/002")
+    bench.run_until(Stage.SEAL)
+    bench.step(Stage.SEAL)
+    bench.sandbox.faults.add({"match": "POST /register-file", "when": "before", "action": "drop"})
+    assert bench.step(Stage.REGISTER).code == "answer_lost"
+    bench.clock.pass_by(RESEND_AFTER)
+    assert bench.step(Stage.REGISTER).not_before == pytest.approx(bench.clock.now() + 3 * 20.0 - RESEND_AFTER - 20.0)

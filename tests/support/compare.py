@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from support.lab import Lab, archived_files
+from support.wait import wait_until
 
 
 def without_ids(lab: Lab) -> dict[str, Any]:
@@ -35,3 +37,26 @@ def without_ids(lab: Lab) -> dict[str, Any]:
         "archive": archived_files(lab),
         "source": sorted(p.relative_to(lab.root).as_posix() for p in lab.root.rglob("*")),
     }
+
+
+def names_in_alyx(lab: Lab, subject: str = "KS005") -> list[str]:
+    """Return what is registered of a subject, sorted: collection and name of every dataset row."""
+    state = lab.state()
+    sessions = {s["id"] for s in state["sessions"] if s["subject"] == subject}
+    return sorted(f"{d['collection']}/{d['name']}" for d in state["datasets"] if d["session"] in sessions)
+
+
+def archive_of(lab: Lab, session: str, lab_name: str = "cortexlab") -> dict[str, bytes]:
+    """Return what the archive holds of a session, by the path below it."""
+    folder = f"{lab_name}/Subjects/{session}/"
+    return {name.removeprefix(folder): data for name, data in archived_files(lab).items() if name.startswith(folder)}
+
+
+def wait_until_fine(lab: Lab, path: Path) -> None:
+    """Wait until all of a session is archived, and nothing of it was left out."""
+
+    def fine() -> bool:
+        found = lab.explain(path)
+        return (found["verdict"], found["code"]) == ("ok_archived", "")
+
+    wait_until(fine, 20, lambda: f"all of the session to arrive: {lab.explain(path)}\n{lab.log[-3000:]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,8 @@ BLOCK = 4096  # bytes
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
     """Put a file system in memory, of `size` as mount takes it, in a folder's place; skip without the right to."""
+    if shutil.which("mount") is None:
+        pytest.skip("needs the command mount")
     folder.mkdir(parents=True, exist_ok=True)
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "labferry-test", str(folder)],
@@ -23,7 +26,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         check=False,
     )
     if mounted.returncode != 0:
-        pytest.skip(f"needs the right to mount: {mounted.stderr.strip()}")
+        pytest.skip(f"needs the right to mount: {mounted.stderr.splitlines()[0]}")
     try:
         yield folder
     finally:

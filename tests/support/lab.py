@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,10 +17,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 from labferry.archive.naming import dataset_id
+from support.processes import Process, SocketConnection
 from support.wait import wait_until
 
 FAST = {
@@ -39,52 +39,6 @@ SMALL: Mapping[str, bytes] = {
     "raw_behavior_data/_iblrig_taskSettings.raw.json": b"{}",
 }
 FLAG = "raw_session.flag"
-
-
-class SocketConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("labferry", timeout=20)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-class Process:
-    """A labferry command that runs until it is told otherwise."""
-
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        environment: Mapping[str, str],
-        log: Path,
-        *,
-        pipe: bool = False,
-        prefix: Sequence[str] = (),
-    ) -> None:
-        self._log: IO[bytes] = log.open("ab")
-        self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "labferry", *arguments],
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if pipe else self._log,
-            stderr=self._log,
-            text=True,
-        )
-
-    def end(self, number: int, timeout: float = 20) -> int:
-        """Send a signal and return the exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        code = self.process.wait(timeout)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-        self._log.close()
-        return code
 
 
 class Lab:

@@ -53,6 +53,7 @@ class Register:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._elapsed = Elapsed(context.clock)
+        self._slowest = 0.0  # seconds that Alyx took for the slowest request of this life
 
     def __call__(self, job: JobRow, beat: Callable[[str, float], None]) -> Outcome:
         """Ensure the session, ensure its files, look at the result."""
@@ -108,7 +109,8 @@ class Register:
         return found.id
 
     def _require_quiet_since_sent(self, job: JobRow, step: str) -> None:
-        wait = self._context.config.registration.resend_after - self._elapsed.seconds(job.id, step)
+        patience = max(self._context.config.registration.resend_after, 3 * self._slowest)
+        wait = patience - self._elapsed.seconds(job.id, step)
         if wait > 0:
             raise NotYetError("files_in_flight", "the answer to the last request was lost; Alyx is given time", wait)
 
@@ -201,6 +203,7 @@ class Register:
             return self._without(job, session, folder, chunk, error)
         except RefusedError as error:
             return self._without_untyped(job, session, folder, chunk, error)
+        self._slowest = max(self._slowest, self._elapsed.seconds(job.id, name))
         wrong = compare_answer(body, answer)
         with context.journal.together():
             steps.answer(job.id, name, {"datasets": len(answer), "wrong": wrong})

@@ -80,7 +80,7 @@ class Database:
         self.problem: str | None = None
         self._make_file()
         self._writer = self._connect(
-            "page_size = 2048",  # a transition changes few bytes on several pages, and each goes to the log whole
+            "page_size = 1024",  # a transition changes few bytes on several pages, and each goes to the log whole
             "journal_mode = WAL",
             "wal_autocheckpoint = 4000",  # 8 MiB of log: pages that change again and again are folded in less often
             "synchronous = FULL",  # an acknowledged commit survives a power cut

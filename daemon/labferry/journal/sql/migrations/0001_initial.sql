@@ -106,14 +106,16 @@ CREATE TABLE job (
   created_at REAL NOT NULL,
   updated_at REAL NOT NULL,
   finished_at REAL,
+  superseded_at REAL,
   CHECK ((state = 'running') = (claimed_by IS NOT NULL)),
+  CHECK ((state = 'superseded') = (superseded_at IS NOT NULL)),
   CHECK ((state IN ('done', 'cancelled', 'superseded')) = (finished_at IS NOT NULL)),
   CHECK ((kind = 'archive') = (target <> ''))
 ) STRICT;
-CREATE UNIQUE INDEX one_live_job ON job (session_id, kind, target, dedupe)
-  WHERE state IN ('queued', 'running', 'waiting', 'blocked');
+-- Said with columns that stay as they are when a job moves: an index that names `state` is written at every move.
+CREATE UNIQUE INDEX one_live_job ON job (session_id, kind, target, dedupe) WHERE finished_at IS NULL;
 CREATE UNIQUE INDEX one_job_per_generation ON job (session_id, kind, target, dedupe, generation)
-  WHERE state <> 'superseded';
+  WHERE superseded_at IS NULL;
 CREATE INDEX job_of_session ON job (session_id, kind, generation);  -- nothing in it changes when a job moves
 CREATE INDEX job_unfinished ON job (state, stage, not_before)
   WHERE state IN ('queued', 'running', 'waiting', 'blocked');

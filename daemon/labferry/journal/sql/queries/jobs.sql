@@ -30,7 +30,7 @@ SELECT id, :kind, :target, generation, :state, :stage, :now, :bytes_left, :code,
 FROM session WHERE id = :session_id
 
 -- name: supersede
-UPDATE job SET state = 'superseded', claimed_by = NULL, finished_at = :now, updated_at = :now
+UPDATE job SET state = 'superseded', claimed_by = NULL, finished_at = :now, superseded_at = :now, updated_at = :now
 WHERE session_id = :session_id AND state IN ('queued', 'waiting', 'blocked', 'running')
 
 -- Least remaining work first, and every second of age is worth a megabyte: small sessions overtake a giant one,
@@ -66,7 +66,7 @@ WHERE root = :root AND complete_at IS NOT NULL AND (registered_at IS NOT NULL OR
 -- What the configuration does not ask for any more is not counted against a session, and may be asked for again.
 -- name: supersede_unasked
 UPDATE job SET state = 'superseded', claimed_by = NULL, code = '', reason = :reason, hint = '', finished_at = :now,
-  updated_at = :now
+  superseded_at = :now, updated_at = :now
 WHERE state IN ('queued', 'running', 'waiting', 'blocked', 'cancelled') AND kind = :kind AND target = :target
   AND session_id IN (SELECT id FROM session WHERE root = :root)
 
