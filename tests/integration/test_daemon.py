@@ -152,7 +152,7 @@ def test_ruling_24_after_a_kill_the_journal_is_checked_after_ready_and_before_th
     require_each_once(lab, dict(SMALL))
 
 
-@pytest.mark.parametrize("damaged", ["event_of_session", "job"])
+@pytest.mark.parametrize("damaged", ["one_job_per_generation", "job"])
 def test_ruling_24_a_damaged_journal_claims_nothing_and_names_the_way_out(lab: Lab, damaged: str) -> None:
     lab.write(SESSION)
     lab.start_ready()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 from labferry.model import FileFate, FileVersion, JobKind, JobState, SessionState, Stage
 
@@ -12,10 +12,12 @@ from labferry.model import FileFate, FileVersion, JobKind, JobState, SessionStat
 class _FromRow:
     """Build the value from the columns of the same names."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
     @classmethod
     def of(cls, row: sqlite3.Row) -> Self:
         """Return the value of one row."""
-        return cls(**{f.name: row[f.name] for f in fields(cls)})  # type: ignore[arg-type]
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True, slots=True)

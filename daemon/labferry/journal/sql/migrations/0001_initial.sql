@@ -188,7 +188,7 @@ CREATE TABLE event (             -- append-only, written by the triggers below
   to_state TEXT,
   code TEXT NOT NULL DEFAULT ''
 ) STRICT;
-CREATE INDEX event_of_session ON event (session_id, id);
+-- No index by session: only `labferry history` asks so, and every transition would have to write it.
 
 CREATE TRIGGER event_is_append_only BEFORE UPDATE ON event
 BEGIN
