@@ -17,18 +17,6 @@ GOOD = "ZM_1150/2026-03-02/001"
 WHEEL = "alf/_ibl_wheel.position.npy"
 
 
-@pytest.fixture(scope="module")
-def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
-
-
-@pytest.fixture
-def lab(shared_lab: Lab) -> Iterator[Lab]:
-    with fresh(shared_lab) as lab:
-        yield lab
-
-
 @pytest.fixture
 def closed_lab(shared_lab: Lab) -> Iterator[Lab]:
     """A lab whose daemon cannot read what it has no permission for."""

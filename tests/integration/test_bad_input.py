@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.compare import archive_of, names_in_alyx, wait_until_fine
-from support.lab import SMALL, Lab, archived_files, fresh
+from support.lab import SMALL, Lab, archived_files
 
 BAD = "KS005/2026-03-02/001"
 GOOD = "ZM_1150/2026-03-02/001"
 WHEEL = "alf/_ibl_wheel.position.npy"
-
-
-@pytest.fixture(scope="module")
-def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
-
-
-@pytest.fixture
-def lab(shared_lab: Lab) -> Iterator[Lab]:
-    with fresh(shared_lab) as lab:
-        yield lab
 
 
 def require_said(lab: Lab, path: str | Path, exit_code: int, *words: str) -> None:

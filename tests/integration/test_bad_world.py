@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from support.disks import fill, small_disk
-from support.lab import SMALL, Lab, archived_files, fresh
+from support.lab import SMALL, Lab, archived_files
 from support.wait import wait_until
 
 FIRST = "KS005/2026-03-02/001"
 SECOND = "ZM_1150/2026-03-02/001"
 THIRD = "KS014/2026-03-02/001"
-
-
-@pytest.fixture(scope="module")
-def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
-
-
-@pytest.fixture
-def lab(shared_lab: Lab) -> Iterator[Lab]:
-    with fresh(shared_lab) as lab:
-        yield lab
 
 
 def logins(lab: Lab) -> int:

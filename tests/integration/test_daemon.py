@@ -7,32 +7,19 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from labferry.model import utc_seconds
 from labferry.service.process import GRACE
-from support.lab import SMALL, Lab, archived_files, fresh
+from support.lab import SMALL, Lab, archived_files
 from support.wait import wait_until
 
 SESSION = "KS005/2026-03-02/001"
 OTHER = "ZM_1150/2026-03-02/001"
 MIB = 2**20
 SLACK = 5.0  # seconds that a busy machine may add
-
-
-@pytest.fixture(scope="module")
-def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
-
-
-@pytest.fixture
-def lab(shared_lab: Lab) -> Iterator[Lab]:
-    with fresh(shared_lab) as lab:
-        yield lab
 
 
 def large(mebibytes: int) -> bytes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from itertools import islice
 
 from labferry.config import ArchiveTarget, DirectoryArchive, GlobusArchive, Root
-from labferry.datasets import Matcher, RegistrationRules
+from labferry.datasets import Matcher, RegistrationRules, Vocabulary
 from labferry.detect.seal import SealInterruptedError, seal
 from labferry.detect.signature import is_about_transfer
 from labferry.engine.context import Context
@@ -17,7 +18,7 @@ from labferry.errors import CODES, BlockedError, ChangedError, LabferryError
 from labferry.journal.jobs import Move
 from labferry.journal.rows import FileRow, JobRow, SessionRow
 from labferry.model import Decision, Done, FileFate, FileVersion, JobKind, Outcome, show_path
-from labferry.sessions.walk import walk_session
+from labferry.sessions.walk import FileKind, WalkedFile, walk_session
 
 BATCH = 64  # checksums per commit …
 BATCH_BYTES = 64 * 1024 * 1024  # … and bytes: a kill costs at most so much of reading again, and the file at hand
@@ -61,14 +62,7 @@ class Seal:
         for file in walk_session(folder):
             if not file.path:
                 raise BlockedError("unreadable", f"{show_path(folder)}: {file.error}")
-            version = file.version or FileVersion(file.path, 0, 0, 0)
-            if file.error:
-                yield version, Decision(FileFate.REJECTED, "file_unreadable", file.error)
-            elif rules is not None:
-                yield version, rules.decide(file.path, file.version is not None)
-            else:
-                code = "not_regular" if file.version is None else "not_registered"
-                yield version, Decision(FileFate.EXCLUDED, code, CODES[code].title)
+            yield file.version or FileVersion(file.path, 0, 0, 0), fate_of(file, rules)
 
     def _hash(
         self, session: SessionRow, job: JobRow, folder: bytes, wanted: list[FileRow], beat: Callable[[str, float], None]
@@ -138,8 +132,25 @@ def require_nothing_new(folder: bytes, files: list[FileRow]) -> None:
 def registration_rules(context: Context) -> RegistrationRules:
     """Return the rules by which files become datasets: the configured patterns and Alyx' vocabulary."""
     settings = context.config.registration
-    matcher = Matcher(settings.patterns, settings.exclude_suffixes, strict=settings.ibl_strict_patterns)
-    return RegistrationRules(matcher, context.words().datasets)
+    return _rules(settings.patterns, settings.exclude_suffixes, settings.ibl_strict_patterns, context.words().datasets)
+
+
+@lru_cache(maxsize=1)
+def _rules(
+    patterns: tuple[str, ...], exclude_suffixes: tuple[str, ...], strict: bool, vocabulary: Vocabulary
+) -> RegistrationRules:
+    """Keep the rules, and with them what they decided before, until Alyx' vocabulary is another one."""
+    return RegistrationRules(Matcher(patterns, exclude_suffixes, strict=strict), vocabulary)
+
+
+def fate_of(file: WalkedFile, rules: RegistrationRules | None) -> Decision:
+    """Decide about one thing that the walk found; without rules the root is archived without registration."""
+    if file.error:
+        return Decision(FileFate.REJECTED, "file_unreadable", file.error)
+    if rules is not None:
+        return rules.decide(file.path, file.kind is FileKind.REGULAR)
+    code = "not_registered" if file.kind is FileKind.REGULAR else "not_regular"
+    return Decision(FileFate.EXCLUDED, code, CODES[code].title)
 
 
 def is_sent(row: FileRow, root: Root, archives: Mapping[str, ArchiveTarget]) -> bool:

@@ -11,8 +11,8 @@ from labferry.datasets import RegistrationRules
 from labferry.engine.context import Context
 from labferry.engine.reports.explain import Standing, look_at
 from labferry.engine.reports.places import Place, places, spellings
-from labferry.engine.seal import registration_rules
-from labferry.errors import CODES, LabferryError
+from labferry.engine.seal import fate_of, registration_rules
+from labferry.errors import LabferryError
 from labferry.model import Decision, FileFate, path_fields, show_path
 from labferry.sessions.layout import Inside
 from labferry.sessions.registry import layout
@@ -85,13 +85,7 @@ def _decisions(folder: bytes, rules: RegistrationRules | None, below: bytes) -> 
     for walked in walk_session(folder):
         if below and walked.path != below and not walked.path.startswith(below + b"/"):
             continue
-        if walked.error:
-            yield walked, Decision(FileFate.REJECTED, "file_unreadable", walked.error)
-        elif rules is not None:
-            yield walked, rules.decide(walked.path, walked.version is not None)
-        else:
-            code = "not_registered" if walked.version else "not_regular"
-            yield walked, Decision(FileFate.EXCLUDED, code, CODES[code].title)
+        yield walked, fate_of(walked, rules)
 
 
 def _file_fields(walked: WalkedFile, decision: Decision) -> dict[str, Any]:
