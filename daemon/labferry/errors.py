@@ -229,6 +229,33 @@ CODES: dict[str, Code] = {
         "the archive's file system cannot take a file under its name",
         "Rename the file, or archive to a file system without this limit, then `labferry retry SESSION`.",
     ),
+    "outside_local_path": Code(
+        "blocked",
+        "the source collection does not show this file",
+        "Set `local_path` and `endpoint_subdir` of `[globus]` to a folder that contains the root, or share the root's"
+        " folder in the collection; then `labferry retry SESSION`.",
+    ),
+    "not_transferable_name": Code(
+        "blocked", "the name is not UTF-8, and Globus takes no other", "Rename the file, then `labferry retry SESSION`."
+    ),
+    "destination_unverified": Code(
+        "blocked",
+        "the archive holds a file of the same name and size, and it was not written from here",
+        "Nothing was overwritten. Compare it with the session's file, move it away, then `labferry retry SESSION`.",
+    ),
+    "transfer_refused": Code(
+        "blocked",
+        "Globus does not accept the transfer",
+        "Read the message: it is Globus' own. Correct what it names, then `labferry retry SESSION`.",
+    ),
+    "transfer_failed": Code(
+        "blocked",
+        "Globus could not finish the transfer",
+        "Read the message, put its cause right, then `labferry retry SESSION`; what has arrived is not sent again.",
+    ),
+    "transfer_cancelled": Code(
+        "blocked", "somebody cancelled the transfer at Globus", "Find out who and why, then `labferry retry SESSION`."
+    ),
     "unreadable": Code(
         "blocked",
         "a file or folder cannot be read",
@@ -292,6 +319,35 @@ CODES: dict[str, Code] = {
         "waiting",
         "the archive cannot be written",
         "Give the service user write permission; work resumes by itself.",
+    ),
+    "globus_down": Code(
+        "waiting", "Globus does not answer", "Nothing to do here: work resumes by itself when Globus is back."
+    ),
+    "globus_throttled": Code("waiting", "Globus asked us to slow down", "Nothing to do: work resumes by itself."),
+    "globus_login": Code(
+        "waiting",
+        "Globus does not accept our login",
+        "Correct `client_id` and the client secret file, or give the application what the message names; work resumes"
+        " by itself.",
+    ),
+    "globus_busy": Code(
+        "waiting",
+        "too many transfers of this application are pending",
+        "Nothing to do: work resumes by itself when some have ended.",
+    ),
+    "transfer_conflict": Code(
+        "waiting", "Globus still carries a transfer of the same files", "Nothing to do: it is waited for."
+    ),
+    "transfer_ending": Code(
+        "waiting", "a transfer has not quite ended", "Nothing to do: it is asked again within seconds."
+    ),
+    "in_batch": Code(
+        "waiting", "the session waits for a place in a transfer", "Nothing to do: the next transfer takes it along."
+    ),
+    "not_observed": Code(
+        "waiting",
+        "Alyx has not moved the files to the server yet",
+        "Nothing to do here: look at Alyx' own nightly transfer if it takes longer than usual.",
     ),
     "journal_full": Code(
         "waiting",

@@ -14,11 +14,11 @@ from labferry.alyx.client import AlyxClient
 from labferry.alyx.file_records import RemoteFileRecord
 from labferry.archive import carrier
 from labferry.archive.plan import Evidence, Item
-from labferry.engine import archive, operations, seal
+from labferry.engine import marking, operations, seal
 from labferry.engine.policy import decide
 from labferry.engine.reports.explain_session import explain_session
 from labferry.engine.reports.live import LiveState
-from labferry.engine.worker import Worker
+from labferry.engine.worker import Shared, Worker
 from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.model import Done, JobState, Outcome, Stage
@@ -149,15 +149,9 @@ class Interposed:
 
 
 def worker_of(bench: StageBench, stage: Stage, run: Interposed) -> Worker:
-    return Worker(
-        "lane",
-        {stage: run},
-        journal=bench.journal,
-        dependencies=bench.context.dependencies,
-        limits=LIMITS,
-        wakeup=bench.context.wakeup,
-        clock=bench.clock,
-    )
+    context = bench.context
+    shared = Shared(bench.journal, context.dependencies, LIMITS, context.wakeup, bench.clock)
+    return Worker("lane", {stage: run}, shared)
 
 
 def test_an_end_that_cannot_be_committed_leaves_no_job_running_for_ever(bench: StageBench) -> None:
@@ -394,7 +388,7 @@ def test_ruling_10_alyx_is_looked_at_again_while_many_copies_are_marked(
     _, session = bench.write()
     bench.run_until(Stage.REGISTER)
     bench.step(Stage.SEAL)
-    mark = archive.mark_exists
+    mark = marking.mark_exists
     marked: list[str] = []
 
     def somebody_registers_meanwhile(client: AlyxClient, record: str) -> RemoteFileRecord:
@@ -405,7 +399,7 @@ def test_ruling_10_alyx_is_looked_at_again_while_many_copies_are_marked(
         marked.append(record)
         return mark(client, record)
 
-    monkeypatch.setattr(archive, "mark_exists", somebody_registers_meanwhile)
+    monkeypatch.setattr(marking, "mark_exists", somebody_registers_meanwhile)
     assert bench.step(Stage.ARCHIVE).code == "hash_conflict"
     assert not exists_at(bench, session, "flatiron_cortexlab")[Path(last).name]
 

@@ -81,7 +81,7 @@ class Rig:
         stop: Callable[[], bool] = lambda: False,
         **more: Any,
     ) -> Carried:
-        return self.archive.advance(self.plan, None, report, stop, **more)
+        return self.archive.advance(self.plan, report, stop, **more)
 
     def archived(self) -> dict[bytes, bytes]:
         return tree(os.path.join(os.fsencode(self.base), SESSION))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from labferry.config import load
-from labferry.engine.archive import ArchiveStage
 from labferry.engine.context import Context
 from labferry.engine.outcomes import outcome_of
 from labferry.engine.policy import Limits, decide
@@ -17,7 +16,7 @@ from labferry.engine.register import Register
 from labferry.engine.resolve import Resolve
 from labferry.engine.seal import Seal
 from labferry.engine.wakeup import Wakeup
-from labferry.engine.worker import StageRun
+from labferry.engine.worker import StageRun, Worker
 from labferry.journal import Journal
 from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow, SessionRow
@@ -60,8 +59,9 @@ class StageBench:
             Stage.SEAL: Seal(self.context),
             Stage.REGISTER: Register(self.context),
         }
-        if "server" in self.context.archives:
-            self.runs[Stage.ARCHIVE] = ArchiveStage(self.context, self.context.archives["server"])
+        for lane in assembly.lanes:
+            if isinstance(lane, Worker) and lane.name == "archive-server":
+                self.runs.update(lane.stages)
         self._detect = assembly.detect
         for root in config.roots:
             self.journal.sessions.meet_root(root.name, os.fsencode(root.path), root.layout)

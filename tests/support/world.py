@@ -91,7 +91,6 @@ class World:
                 NOWHERE, username="lab_server", password=str, timeout=1.0, clock=self.clock, user_agent="labferry/test"
             ),
             vocabulary=self._vocabulary(),
-            archives={},
             dependencies=Dependencies([ALYX, "archive:nas"], self.clock, LIMITS),
             wakeup=self.wakeup,
         )

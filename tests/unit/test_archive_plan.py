@@ -4,8 +4,7 @@ import dataclasses
 
 import pytest
 
-from labferry.archive.base import Archive, StoppedError
-from labferry.archive.directory import DirectoryArchive
+from labferry.archive.base import StoppedError
 from labferry.archive.meter import Meter
 from labferry.archive.plan import Item, Plan, Progress
 from labferry.errors import LabferryError
@@ -61,9 +60,3 @@ def test_a_stop_is_no_condition_for_operators() -> None:
     with pytest.raises(StoppedError) as caught:
         meter.moved(1)
     assert not isinstance(caught.value, LabferryError)
-
-
-def test_a_directory_is_an_archive_without_tickets() -> None:
-    archive: Archive = DirectoryArchive("nas", b"/mnt/nas")
-    with pytest.raises(ValueError, match="no tickets"):
-        archive.advance(PLAN, "ticket", lambda _: None, lambda: False)

@@ -1,4 +1,4 @@
-"""Archive room: what every kind of archive can do. A directory, Globus and Alyx' own transfers differ only behind this.
+"""Archive room: what an archive can do that we fill ourselves, file by file; Globus has its own room beside this.
 
 Nothing here opens a file.
 """
@@ -20,25 +20,6 @@ class Carried:
     """
 
     evidence: tuple[Evidence, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class InFlight:
-    """Somebody else moves the bytes now.
-
-    Attributes
-    ----------
-    ticket : str
-        Commit this, then give it to the next `advance`.
-    progress : Progress
-        As far as the mover says.
-    look_after : float
-        Seconds until another look makes sense; 0 when only the commit of the ticket was missing.
-    """
-
-    ticket: str
-    progress: Progress
-    look_after: float
 
 
 class StoppedError(Exception):
@@ -77,14 +58,13 @@ class Archive(Protocol):
     def advance(
         self,
         plan: Plan,
-        ticket: str | None,
         report: Callable[[Progress], None],
         stop: Callable[[], bool],
         *,
         keep: Callable[[Evidence], None] = ignore,
         verified: Collection[bytes] = frozenset(),
-    ) -> Carried | InFlight:
-        """Bring the plan as far as it goes now. May be called again after any interruption.
+    ) -> Carried:
+        """Bring over what is not there yet. May be called again after any interruption.
 
         Nothing that exists at the destination is deleted or overwritten.
 
@@ -92,9 +72,6 @@ class Archive(Protocol):
         ----------
         plan : Plan
             The same at every call for this batch.
-        ticket : str or None
-            What the last `InFlight` said; None at the first call. An archive that must never submit twice hands
-            out its ticket before it submits anything, so that the caller commits it first.
         report : callable
             Told how far it is, at least once for each block: also a sign of life. Must not raise.
         stop : callable

@@ -58,16 +58,13 @@ class DirectoryArchive(Archive):
     def advance(
         self,
         plan: Plan,
-        ticket: str | None,
         report: Callable[[Progress], None],
         stop: Callable[[], bool],
         *,
         keep: Callable[[Evidence], None] = ignore,
         verified: Collection[bytes] = frozenset(),
     ) -> Carried:
-        """Copy everything that is not verified yet; see `Archive.advance`. There are no tickets."""
-        if ticket is not None:
-            raise ValueError(f"a directory gives out no tickets, and here is one: {ticket!r}")
+        """Copy everything that is not verified yet; see `Archive.advance`."""
         pending = [(number, item) for number, item in enumerate(plan.items) if item.destination not in verified]
         if not pending:
             return Carried(())

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
 
 from labferry.alyx.client import AlyxClient
 from labferry.alyx.vocabulary import CachedVocabulary, VocabularySnapshot
-from labferry.archive.base import Archive
 from labferry.config import Config, Root
 from labferry.engine.dependencies import Dependencies
 from labferry.engine.wakeup import Wakeup
@@ -23,6 +21,7 @@ from labferry.sessions.session import Session
 
 _log = structlog.get_logger()
 ALYX = "alyx"
+GLOBUS = "globus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,6 @@ class Context:
     clock: Clock
     alyx: AlyxClient
     vocabulary: CachedVocabulary
-    archives: Mapping[str, Archive]
     dependencies: Dependencies
     wakeup: Wakeup
 

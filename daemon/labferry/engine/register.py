@@ -35,7 +35,8 @@ from labferry.engine.elapsed import Elapsed
 from labferry.engine.outbox import outbox
 from labferry.engine.resolve import require_key
 from labferry.engine.seal import is_carried, require_nothing_new
-from labferry.errors import BlockedError, ChangedError, NotYetError
+from labferry.engine.unchanged import require_unchanged
+from labferry.errors import BlockedError, NotYetError
 from labferry.journal.files import KnownRecord
 from labferry.journal.jobs import Move
 from labferry.journal.rows import FileRow, JobRow, SessionRow
@@ -182,7 +183,7 @@ class Register:
         """Send one chunk as a step and record the answer file by file."""
         context, steps = self._context, self._context.journal.steps
         for file in chunk:
-            require_unchanged(folder, file)
+            require_unchanged(folder, file.version)
         assert session.lab is not None
         assert session.repository is not None
         body = files_body(
@@ -291,9 +292,8 @@ class Register:
         session = context.session_of(job)
         root = context.root_of(session)
         files = context.journal.files.of_session(session.id)
-        targets = [name for name in root.archive if name in context.archives]
-        carried = sum(f.size for f in files if any(is_carried(f, context.config.archive[t]) for t in targets))
-        return context.journal.jobs.complete_registration(job, move, targets, carried)
+        carried = sum(f.size for f in files if any(is_carried(f, context.config.archive[t]) for t in root.archive))
+        return context.journal.jobs.complete_registration(job, move, root.archive, carried)
 
 
 def key_of(file: FileRow) -> DatasetKey:
@@ -329,22 +329,6 @@ def fingerprint(remote: SessionDatasets) -> str:
         records = ",".join(sorted(f"{r.id}={r.exists}" for r in there.file_records))
         digest.update(f"{key}|{there.id}|{there.hash}|{records}\n".encode())
     return digest.hexdigest()
-
-
-def require_unchanged(folder: bytes, file: FileRow) -> None:
-    """Stat a file again directly before it is sent.
-
-    Raises
-    ------
-    ChangedError
-        It is not the version that was sealed.
-    """
-    try:
-        now = os.lstat(os.path.join(folder, file.path))
-    except FileNotFoundError:
-        raise ChangedError(file.path, "is gone since it was sealed") from None
-    if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) != (file.size, file.mtime_ns, file.ctime_ns):
-        raise ChangedError(file.path, "changed since it was sealed")
 
 
 def refused_together(refused: list[BlockedError]) -> BlockedError:

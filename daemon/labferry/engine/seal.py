@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import islice
 
-from labferry.config import ArchiveTarget, DirectoryArchive, GlobusArchive, Root
+from labferry.config import ArchiveTarget, ObserveArchive, Root
 from labferry.datasets import Matcher, RegistrationRules, Vocabulary
 from labferry.detect.seal import SealInterruptedError, seal
 from labferry.detect.signature import is_about_transfer
@@ -161,9 +161,9 @@ def is_sent(row: FileRow, root: Root, archives: Mapping[str, ArchiveTarget]) -> 
 
 
 def is_carried(row: FileRow, archive: ArchiveTarget) -> bool:
-    """Say whether an archive takes a file (ruling 15): datasets under `alyx` names, else all but `exclude`."""
-    if not isinstance(archive, DirectoryArchive | GlobusArchive):
-        return False
+    """Say whether an archive takes a file (ruling 15): Alyx' datasets, or with other names all but `exclude`."""
+    if isinstance(archive, ObserveArchive):
+        return row.fate is FileFate.DATASET
     path = os.fsdecode(row.path)
     if archive.include and not _matches(path, archive.include):
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -36,6 +37,17 @@ class StageRun(Protocol):
         """Commit the move and what follows from it; False when the job was superseded."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all lanes share."""
+
+    journal: Journal
+    dependencies: Dependencies
+    limits: Limits
+    wakeup: Wakeup
+    clock: Clock
+
+
 class Worker(LaneThread):
     """A lane that works through the due jobs of one or more stages.
 
@@ -44,8 +56,9 @@ class Worker(LaneThread):
     name : str
     stages : dict of Stage to StageRun
         What to run for each stage; earlier ones first.
-    needs : str
-        The dependency without which nothing is claimed; empty for none.
+    shared : Shared
+    needs : tuple of str
+        The dependencies without which nothing is claimed.
     target : str
         The archive target whose jobs are taken; empty for lanes that have none.
     """
@@ -54,20 +67,16 @@ class Worker(LaneThread):
         self,
         name: str,
         stages: dict[Stage, StageRun],
+        shared: Shared,
         *,
-        journal: Journal,
-        dependencies: Dependencies,
-        limits: Limits,
-        wakeup: Wakeup,
-        clock: Clock,
-        needs: str = "",
+        needs: tuple[str, ...] = (),
         target: str = "",
     ) -> None:
-        super().__init__(name, wakeup, clock)
-        self._stages = stages
-        self._journal = journal
-        self._dependencies = dependencies
-        self._limits = limits
+        super().__init__(name, shared.wakeup, shared.clock)
+        self.stages = stages
+        self._journal = shared.journal
+        self._dependencies = shared.dependencies
+        self._limits = shared.limits
         self._needs = needs
         self._target = target
 
@@ -76,17 +85,24 @@ class Worker(LaneThread):
         due = self._seconds_until_due()
         if due > 0:
             return due
-        if self._needs and (closed := self._dependencies.open_for(self._needs)) > 0:
+        if (closed := self._closed()) > 0:
             return closed
-        for stage, run in self._stages.items():
+        for stage, run in self.stages.items():
             job = self._journal.jobs.claim(stage, self._target)
             if job is not None:
                 self._work(job, run)
                 return 0.0
         return IDLE_BEAT
 
+    def _closed(self) -> float:
+        """Return the seconds until everything that is needed may be tried; 0 means now."""
+        for name in self._needs:
+            if (closed := self._dependencies.open_for(name)) > 0:
+                return closed
+        return 0.0
+
     def _seconds_until_due(self) -> float:
-        due = [self._journal.jobs.next_due(stage, self._target) for stage in self._stages]
+        due = [self._journal.jobs.next_due(stage, self._target) for stage in self.stages]
         times = [at for at in due if at is not None]
         return max(0.0, min(times) - self._clock.now()) if times else IDLE_BEAT
 

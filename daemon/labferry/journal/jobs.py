@@ -122,6 +122,10 @@ class Jobs:
         since: float | None = self._db.read(_SQL["blocked_since"])[0][0]
         return since
 
+    def late(self, before: float) -> list[Mapping[str, Any]]:
+        """Return targets, number of sessions and oldest start of archive jobs that wait since `before` for Alyx."""
+        return [dict(row) for row in self._db.read(_SQL["late"], {"before": before})]
+
     def attempts(self, job_id: int) -> list[Mapping[str, Any]]:
         """Return the kept attempts of a job, oldest first."""
         return [dict(row) for row in self._db.read(_SQL["attempts"], {"job_id": job_id})]

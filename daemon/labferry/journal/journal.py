@@ -16,6 +16,7 @@ from labferry.journal.jobs import Jobs
 from labferry.journal.rows import EventRow
 from labferry.journal.sessions import Sessions
 from labferry.journal.steps import Steps
+from labferry.journal.tasks import Tasks
 from labferry.journal.transfers import Transfers
 from labferry.model import Clock, utc_text
 
@@ -48,6 +49,7 @@ class Journal:
         self.files = Files(self._db, clock)
         self.steps = Steps(self._db, clock)
         self.transfers = Transfers(self._db, clock)
+        self.tasks = Tasks(self._db, clock)
 
     @property
     def problem(self) -> str | None:

@@ -152,6 +152,82 @@ class TransferRow(_FromRow):
     started_at: float
     updated_at: float
     ended_at: float | None
+    source: str | None
+    alone: int
+    trouble: str
+    trouble_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow(_FromRow):
+    """A task of the Globus Transfer service; times in epoch seconds."""
+
+    id: int
+    target: str
+    batch: str
+    label: str
+    submission_id: str
+    source_endpoint: str
+    destination_endpoint: str
+    globus_id: str | None
+    state: str
+    files: int
+    bytes: int
+    progress: int
+    progress_at: float
+    fault: str
+    fault_text: str
+    evidence: str
+    created_at: float
+    updated_at: float
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CargoRow(_FromRow):
+    """A file as a task carries it: where it is and where it goes, as the collections name them, and its version."""
+
+    transfer_id: int
+    file_id: int
+    source: str
+    base: bytes
+    path: bytes
+    destination: bytes
+    size: int
+    md5: str
+    mtime_ns: int
+    ctime_ns: int
+    arrived_how: str | None
+
+    @property
+    def version(self) -> FileVersion:
+        """The version of the source file that was planned."""
+        return FileVersion(self.path, self.size, self.mtime_ns, self.ctime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRow(_FromRow):
+    """What an older transfer of a session did about a destination."""
+
+    file_id: int
+    destination: bytes
+    md5: str
+    size: int
+    ours: int | None
+    verified_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyRow(_FromRow):
+    """A transfer that waits for a task, with the number and bytes of its files that are not in one."""
+
+    transfer_id: int
+    job_id: int
+    session_id: int
+    created_at: float
+    alone: int
+    files: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +246,14 @@ class ItemRow(_FromRow):
     verified_at: float | None
     verified_how: str | None
     marked_at: float | None
+    ours: int | None
+    task_id: int | None
+    arrived_how: str | None
+
+    @property
+    def version(self) -> FileVersion:
+        """The version of the source file that was planned."""
+        return FileVersion(self.path, self.size, self.mtime_ns, self.ctime_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labferry.journal.database import Database, load_queries
-from labferry.journal.rows import CopyRow, ItemRow, TransferRow
+from labferry.journal.rows import CopyRow, EarlierRow, ItemRow, TransferRow
 from labferry.model import Clock
 
 _SQL = load_queries("transfers")
@@ -29,6 +29,10 @@ class Transfers:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._db = database
         self._clock = clock
+
+    def get(self, transfer_id: int) -> TransferRow:
+        """Return a transfer."""
+        return TransferRow.of(self._db.read(_SQL["get"], {"id": transfer_id})[0])
 
     def of_job(self, job_id: int) -> TransferRow | None:
         """Return the transfer of a job, None before it was planned."""
@@ -52,10 +56,26 @@ class Transfers:
         row = self._db.read(_SQL["totals"])[0]
         return {"active": row["active"], "bytes_done": row["bytes_done"], "bytes_total": row["bytes_total"]}
 
-    def plan(self, job_id: int, target: str, base: bytes, batch: str, items: Iterable[NewItem]) -> TransferRow:
-        """Commit what will be carried where, before the first byte moves."""
+    def earlier(self, transfer: TransferRow) -> list[EarlierRow]:
+        """Return what older transfers of the same session brought, or began to bring, to the same place."""
+        return [EarlierRow.of(row) for row in self._db.read(_SQL["earlier"], {"id": transfer.id})]
+
+    def plan(
+        self,
+        job_id: int,
+        target: str,
+        base: bytes,
+        batch: str,
+        items: Iterable[NewItem],
+        source: str | None = None,
+    ) -> TransferRow:
+        """Commit what will be carried where, before the first byte moves.
+
+        `source` is the session's folder as a Globus collection names it, None where no service reads it.
+        """
         items = list(items)
-        values = {"job_id": job_id, "target": target, "base": base, "batch": batch, "now": self._clock.now()}
+        values = {"job_id": job_id, "target": target, "base": base, "batch": batch, "source": source}
+        values["now"] = self._clock.now()
         totals = {"bytes_total": sum(item.size for item in items), "files_total": len(items)}
         with self._db.write() as connection:
             transfer_id = connection.execute(_SQL["insert"], {**values, **totals}).lastrowid
@@ -104,9 +124,26 @@ class Transfers:
         """Store how far a transfer is."""
         self._execute("progress", id=transfer_id, bytes_done=bytes_done, files_done=files_done)
 
-    def ticket(self, transfer_id: int, ticket: str) -> None:
-        """Store the archive's own name for a transfer."""
-        self._execute("ticket", id=transfer_id, ticket=ticket)
+    def looked(self, transfer_id: int, ours: Iterable[bytes]) -> None:
+        """Record the destinations that were free at the first look: what stands there from now on is ours."""
+        with self._db.write() as connection:
+            for destination in ours:
+                connection.execute(_SQL["looked"], {"transfer_id": transfer_id, "destination": destination})
+
+    def take_trouble(self, transfer_id: int) -> tuple[str, str] | None:
+        """Return how the last task of a transfer failed, as code and text, once; None if it did not."""
+        with self._db.write() as connection:
+            row = connection.execute(_SQL["trouble"], {"id": transfer_id}).fetchone()
+            if row is None:
+                return None
+            connection.execute(_SQL["forget_trouble"], {"id": transfer_id})
+            return row["trouble"], row["trouble_text"]
+
+    def release(self, transfer_id: int, destinations: Iterable[bytes]) -> None:
+        """Let files be sent again that were said to have arrived and have not."""
+        with self._db.write() as connection:
+            for destination in destinations:
+                connection.execute(_SQL["release"], {"transfer_id": transfer_id, "destination": destination})
 
     def finish(self, transfer_id: int, state: str) -> None:
         """End a transfer as `verified` or `failed`."""

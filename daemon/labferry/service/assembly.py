@@ -9,21 +9,28 @@ from pathlib import Path
 from labferry import __version__
 from labferry.alyx.client import AlyxClient
 from labferry.alyx.vocabulary import CachedVocabulary
-from labferry.archive.base import Archive
 from labferry.archive.directory import DirectoryArchive
+from labferry.archive.globus.service import GlobusService
 from labferry.config import Config, read_secret
 from labferry.config import DirectoryArchive as DirectorySettings
+from labferry.config import GlobusArchive as GlobusSettings
+from labferry.config import ObserveArchive as ObserveSettings
 from labferry.engine.archive import ArchiveStage
 from labferry.engine.context import ALYX, Context
 from labferry.engine.dependencies import Dependencies
 from labferry.engine.detecting import DetectLane
+from labferry.engine.globus.lane import GlobusLane
+from labferry.engine.globus.stage import GlobusStage
+from labferry.engine.globus.tending import Tending
 from labferry.engine.lanes import LaneThread
+from labferry.engine.observing import ObserveStage
+from labferry.engine.planning import needs_of
 from labferry.engine.policy import Limits
 from labferry.engine.register import Register
 from labferry.engine.resolve import Resolve
 from labferry.engine.seal import Seal
 from labferry.engine.wakeup import Wakeup
-from labferry.engine.worker import StageRun, Worker
+from labferry.engine.worker import Shared, StageRun, Worker
 from labferry.errors import ConfigError
 from labferry.journal import Journal
 from labferry.model import Clock, Stage
@@ -48,47 +55,29 @@ def assemble(config: Config, journal: Journal, wakeup: Wakeup, clock: Clock) -> 
         It asks for something this version does not have.
     """
     limits = Limits(config.worker.max_attempts, config.worker.backoff_max)
-    archives = {name: archive_of(name, config) for name in used_archives(config)}
-    names = [ALYX, *(f"archive:{name}" for name in archives)]
+    names = [ALYX]
+    for name in used_archives(config):
+        names += [one for one in needs_of(name, config.archive[name]) if one not in names]
     context = Context(
         config=config,
         journal=journal,
         clock=clock,
         alyx=alyx_client(config, clock),
         vocabulary=CachedVocabulary(Path(config.state_dir) / "vocabulary.json", clock=clock),
-        archives=archives,
         dependencies=Dependencies(names, clock, limits),
         wakeup=wakeup,
     )
 
-    def worker(name: str, stages: dict[Stage, StageRun], *, needs: str = "", target: str = "") -> Worker:
-        return Worker(
-            name,
-            stages,
-            journal=journal,
-            dependencies=context.dependencies,
-            limits=limits,
-            wakeup=wakeup,
-            clock=clock,
-            needs=needs,
-            target=target,
-        )
-
+    shared = Shared(journal, context.dependencies, limits, wakeup, clock)
     detect = DetectLane(config, journal, wakeup, clock)
     # What is begun is finished first.
     registering: dict[Stage, StageRun] = {Stage.REGISTER: Register(context), Stage.RESOLVE: Resolve(context)}
     lanes: list[LaneThread] = [detect]
-    lanes += [worker(f"seal-{n}", {Stage.SEAL: Seal(context)}) for n in range(1, config.worker.seal_workers + 1)]
-    lanes += [worker(f"register-{n}", registering, needs=ALYX) for n in range(1, config.worker.register_workers + 1)]
-    lanes += [
-        worker(
-            f"archive-{name}",
-            {Stage.ARCHIVE: ArchiveStage(context, archive)},
-            needs=f"archive:{name}",
-            target=name,
-        )
-        for name, archive in archives.items()
-    ]
+    for number in range(1, config.worker.seal_workers + 1):
+        lanes.append(Worker(f"seal-{number}", {Stage.SEAL: Seal(context)}, shared))
+    for number in range(1, config.worker.register_workers + 1):
+        lanes.append(Worker(f"register-{number}", registering, shared, needs=(ALYX,)))
+    lanes += [archive_lane(name, context, shared) for name in used_archives(config)]
     return Assembly(context, detect, tuple(lanes))
 
 
@@ -97,15 +86,33 @@ def used_archives(config: Config) -> list[str]:
     return sorted({name for root in config.roots for name in root.archive})
 
 
-def archive_of(name: str, config: Config) -> Archive:
-    """Build one archive target."""
-    settings = config.archive[name]
-    if not isinstance(settings, DirectorySettings):
-        raise ConfigError(
-            f'[archive.{name}] kind = "{settings.kind}" is not available in this version',
-            'Use kind = "directory", or remove the archive from the roots that name it.',
-        )
-    return DirectoryArchive(name, os.fsencode(settings.path))
+def archive_lane(name: str, context: Context, shared: Shared) -> Worker:
+    """Build the lane of one archive target."""
+    settings = context.config.archive[name]
+    lane, needs = f"archive-{name}", needs_of(name, settings)
+    match settings:
+        case ObserveSettings():
+            return Worker(lane, {Stage.ARCHIVE: ObserveStage(context)}, shared, needs=needs, target=name)
+        case GlobusSettings():
+            service = globus_service(context)
+            stage, tending = GlobusStage(context, settings, service), Tending(context, name, settings, service)
+            return GlobusLane(lane, stage, tending, service, shared, needs=needs, target=name)
+        case DirectorySettings():
+            archive = DirectoryArchive(name, os.fsencode(settings.path))
+            return Worker(lane, {Stage.ARCHIVE: ArchiveStage(context, archive)}, shared, needs=needs, target=name)
+
+
+def globus_service(context: Context) -> GlobusService:
+    """Build a client of Globus; its secret is read when it is needed, so a corrected file heals a login."""
+    settings = context.config.globus
+    return GlobusService(
+        settings.client_id,
+        lambda: read_secret(settings.client_secret_file),
+        transfer_url=settings.transfer_url,
+        auth_url=settings.auth_url,
+        user_agent=f"labferry/{__version__}",
+        stop=lambda: context.wakeup.stopping,
+    )
 
 
 def require_available(config: Config) -> None:
@@ -117,8 +124,12 @@ def require_available(config: Config) -> None:
     """
     for root in config.roots:
         layout(root.layout)
-    for name in used_archives(config):
-        archive_of(name, config)
+    uses_globus = any(isinstance(config.archive[name], GlobusSettings) for name in used_archives(config))
+    if uses_globus and not config.globus.client_secret_file:
+        raise ConfigError(
+            "[globus] client_id and client_secret_file are missing: without them nobody is logged in to Globus",
+            "Register an application with a client secret at Globus and give its id and a file with its secret.",
+        )
 
 
 def alyx_client(config: Config, clock: Clock) -> AlyxClient:

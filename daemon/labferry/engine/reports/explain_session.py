@@ -8,13 +8,16 @@ from dataclasses import replace
 from labferry.engine.context import ALYX, Context
 from labferry.engine.dependencies import Dependency, Health
 from labferry.engine.detecting import RootFacts
+from labferry.engine.planning import needs_of
 from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.sessions import attention
 from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
-from labferry.journal.rows import JobRow, SessionRow
+from labferry.journal.rows import JobRow, SessionRow, TransferRow
 from labferry.model import LIVE_STATES, JobKind, JobState, Lane, SessionState, Stage, show_path
 
-UNDER_WAY = frozenset({"files_in_flight", "answer_lost", "in_flight"})  # waits that are part of the work itself
+# Waits that are part of the work itself.
+UNDER_WAY = frozenset({"files_in_flight", "answer_lost", "in_flight", "in_batch"})
+NAMED_TASKS = 3  # the newest
 BLOCKED_VERDICTS = {
     "same_session_elsewhere": Verdict.SAME_SESSION_ELSEWHERE,
     "changed_after_archive": Verdict.CHANGED_AFTER_ARCHIVE,
@@ -180,11 +183,13 @@ def _working(context: Context, live: LiveState, job: JobRow) -> Explanation:
 
 def _down(context: Context, job: JobRow) -> Dependency | None:
     """Return the dependency without which the job cannot go on, if it is down."""
-    names = {f"archive:{job.target}"} if job.stage is Stage.ARCHIVE else {ALYX}
+    names: tuple[str, ...] = (ALYX,)
     if job.stage is Stage.SEAL:
-        names = set()
+        names = ()
+    elif job.stage is Stage.ARCHIVE and (settings := context.config.archive.get(job.target)) is not None:
+        names = needs_of(job.target, settings)
     if job.code.startswith(ALYX):
-        names = {ALYX}
+        names = (ALYX,)
     for one in context.dependencies.snapshot():
         if one.name in names and one.state in {Health.DOWN, Health.NEEDS_LOGIN}:
             return one
@@ -220,7 +225,18 @@ def _of_job(context: Context, job: JobRow) -> Iterator[Fact]:
     why = f": {job.reason}" if job.reason else ""
     attempts = f"{job.attempts} attempt{'' if job.attempts == 1 else 's'}"
     yield Fact(f"{job.kind} job {job.id}{target} is {job.state} at stage {job.stage}, {attempts}{why}", job.updated_at)
+    transfer = context.journal.transfers.of_job(job.id)
+    if transfer is not None:
+        yield from _of_tasks(context, transfer)
     failed = [attempt for attempt in context.journal.jobs.attempts(job.id) if attempt["outcome"] == "retry"]
     if failed and job.failures:
         error = failed[-1]["detail"].strip().splitlines()
         yield Fact(f"last error: {error[-1] if error else failed[-1]['code']}", failed[-1]["ended_at"])
+
+
+def _of_tasks(context: Context, transfer: TransferRow) -> Iterator[Fact]:
+    """Yield what Globus does, or did last, about a transfer."""
+    for task in context.journal.tasks.of_transfer(transfer.id)[-NAMED_TASKS:]:
+        complaint = f": {task.fault} {task.fault_text}".rstrip() if task.fault else ""
+        name = task.globus_id or task.label
+        yield Fact(f"Globus task {name} with {task.files} files is {task.state}{complaint}", task.updated_at)

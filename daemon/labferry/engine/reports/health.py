@@ -29,6 +29,7 @@ CONDITIONS: dict[str, tuple[Severity, str]] = {
     "dependency_login": (Severity.ERROR, "A service does not accept our login"),
     "journal_trouble": (Severity.ERROR, "The journal cannot be written"),
     "lane_silent": (Severity.ERROR, "A part of the daemon shows no sign of life"),
+    "transfer_stalled": (Severity.ERROR, "A transfer makes no progress"),
     "root_frozen": (Severity.ERROR, "A root is not as it was: nothing is concluded from what is missing"),
     "root_problem": (Severity.WARNING, "A root is watched less closely than it could be"),
     "lane_paused": (Severity.WARNING, "An operator paused a part of the work"),
@@ -36,6 +37,7 @@ CONDITIONS: dict[str, tuple[Severity, str]] = {
     "no_signal": (Severity.WARNING, "Sessions have no completion signal for long"),
     "never_settles": (Severity.WARNING, "Sessions do not come to rest"),
     "unreadable": (Severity.WARNING, "Sessions cannot be read"),
+    "archive_late": (Severity.WARNING, "Sessions wait long for Alyx to move them"),
     "near_misses": (Severity.INFO, "Folders do not follow the layout and are not picked up"),
 }
 
@@ -79,6 +81,25 @@ class StuckSessions:
 
 
 @dataclass(frozen=True, slots=True)
+class StalledTask:
+    """A Globus task that has not moved since `since`, with what Globus says about it."""
+
+    target: str
+    task: str
+    fault: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class LateArchive:
+    """Sessions that have waited since `since` for Alyx to move them to a target."""
+
+    target: str
+    sessions: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What health is judged by.
 
@@ -91,6 +112,8 @@ class Facts:
     paused : sequence of str
         Kinds of lanes.
     stuck : sequence of StuckSessions
+    stalled : sequence of StalledTask
+    late : sequence of LateArchive
     attention : int
         Sessions that need a person.
     attention_since : float or None
@@ -103,6 +126,8 @@ class Facts:
     silent: Sequence[SilentLane] = ()
     paused: Sequence[str] = ()
     stuck: Sequence[StuckSessions] = ()
+    stalled: Sequence[StalledTask] = ()
+    late: Sequence[LateArchive] = ()
     attention: int = 0
     attention_since: float | None = None
 
@@ -128,12 +153,18 @@ def _all(facts: Facts) -> Iterator[Condition]:
             yield Condition("dependency_down", f"{dependency.name}: {dependency.detail}", dependency.since)
         elif dependency.state is Health.NEEDS_LOGIN:
             yield Condition("dependency_login", f"{dependency.name}: {dependency.detail}", dependency.since)
+    for task in facts.stalled:
+        text = f"Task {task.task} to {task.target} does not move: {task.fault or 'Globus names no fault'}."
+        yield Condition("transfer_stalled", text, task.since)
     for root in facts.roots:
         yield from _of_root(root)
     for name in facts.paused:
         yield Condition("lane_paused", f"Lane {name} takes no work; `labferry resume` lets it go on.")
     for stuck in facts.stuck:
         yield _stuck(stuck)
+    for late in facts.late:
+        text = f"{_sessions(late.sessions)} not in {late.target} yet: Alyx moves them, look at its own transfers."
+        yield Condition("archive_late", text, late.since)
     if facts.attention:
         text = f"{_sessions(facts.attention)} to look at: `labferry sessions` names them, `labferry explain` says why."
         yield Condition("attention", text, facts.attention_since)

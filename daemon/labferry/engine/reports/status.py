@@ -8,7 +8,15 @@ from typing import Any
 from labferry import __version__
 from labferry.engine.context import Context
 from labferry.engine.detecting import RootFacts
-from labferry.engine.reports.health import Condition, Facts, SilentLane, StuckSessions, conditions
+from labferry.engine.reports.health import (
+    Condition,
+    Facts,
+    LateArchive,
+    SilentLane,
+    StalledTask,
+    StuckSessions,
+    conditions,
+)
 from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.places import session_folder
 from labferry.model import JobState, SessionState, path_fields, utc_text
@@ -63,6 +71,8 @@ def current_conditions(context: Context, live: LiveState, attention: int | None 
                 for row in journal.sessions.stuck(stale_before)
                 if (example := journal.sessions.get(row.example)) is not None
             ],
+            stalled=_stalled(context),
+            late=[LateArchive(row["target"], row["sessions"], row["since"]) for row in journal.jobs.late(stale_before)],
             attention=journal.sessions.counts()[1] if attention is None else attention,
             attention_since=journal.jobs.blocked_since(),
         )
@@ -78,6 +88,16 @@ def condition_fields(condition: Condition) -> dict[str, Any]:
         "text": condition.text,
         "since": utc_text(condition.since),
     }
+
+
+def _stalled(context: Context) -> list[StalledTask]:
+    """Return the Globus tasks that stand still; a task that is not submitted yet is its dependency's matter."""
+    before = context.clock.now() - context.config.globus.stall_after
+    return [
+        StalledTask(task.target, task.globus_id, f"{task.fault} {task.fault_text}".strip(), task.progress_at)
+        for task in context.journal.tasks.open()
+        if task.globus_id is not None and task.progress_at < before
+    ]
 
 
 def _silent(context: Context, live: LiveState) -> list[SilentLane]:

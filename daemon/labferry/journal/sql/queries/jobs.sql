@@ -23,6 +23,11 @@ WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state IN ('queued
 -- name: blocked_since
 SELECT min(updated_at) FROM job WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state = 'blocked'
 
+-- name: late
+SELECT target, count(*) AS sessions, min(created_at) AS since FROM job
+WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state = 'waiting' AND code = 'not_observed'
+  AND created_at < :before GROUP BY target ORDER BY target
+
 -- name: insert
 INSERT INTO job (session_id, kind, target, generation, state, stage, not_before, bytes_left, code, reason, hint,
   created_at, updated_at)

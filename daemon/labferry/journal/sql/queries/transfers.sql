@@ -1,3 +1,6 @@
+-- name: get
+SELECT * FROM transfer WHERE id = :id
+
 -- name: of_job
 SELECT * FROM transfer WHERE job_id = :job_id
 
@@ -11,8 +14,8 @@ FROM item JOIN transfer ON transfer.id = item.transfer_id
 WHERE item.file_id = :file_id AND item.verified_at IS NOT NULL ORDER BY transfer.id
 
 -- name: insert
-INSERT INTO transfer (job_id, target, base, batch, state, bytes_total, files_total, started_at, updated_at)
-VALUES (:job_id, :target, :base, :batch, 'active', :bytes_total, :files_total, :now, :now)
+INSERT INTO transfer (job_id, target, base, batch, source, state, bytes_total, files_total, started_at, updated_at)
+VALUES (:job_id, :target, :base, :batch, :source, 'active', :bytes_total, :files_total, :now, :now)
 
 -- name: insert_item
 INSERT INTO item (transfer_id, file_id, destination, size, md5)
@@ -42,8 +45,26 @@ UPDATE item SET marked_at = :now WHERE transfer_id = :transfer_id AND file_id = 
 -- name: progress
 UPDATE transfer SET bytes_done = :bytes_done, files_done = :files_done, updated_at = :now WHERE id = :id
 
--- name: ticket
-UPDATE transfer SET ticket = :ticket, updated_at = :now WHERE id = :id
+-- name: earlier
+SELECT item.file_id, item.destination, item.md5, item.size, item.ours, item.verified_at
+FROM transfer AS this
+JOIN job ON job.id = this.job_id
+JOIN job AS old_job ON old_job.session_id = job.session_id AND old_job.id <> job.id
+JOIN transfer AS old ON old.job_id = old_job.id AND old.target = this.target AND old.base = this.base
+JOIN item ON item.transfer_id = old.id
+WHERE this.id = :id ORDER BY old.id
+
+-- name: looked
+UPDATE item SET ours = 1 WHERE transfer_id = :transfer_id AND destination = :destination
+
+-- name: trouble
+SELECT trouble, trouble_text FROM transfer WHERE id = :id AND trouble <> ''
+
+-- name: forget_trouble
+UPDATE transfer SET trouble = '', trouble_text = '' WHERE id = :id
+
+-- name: release
+UPDATE item SET task_id = NULL, arrived_how = NULL WHERE transfer_id = :transfer_id AND destination = :destination
 
 -- name: finish
 UPDATE transfer SET state = :state, ended_at = :now, updated_at = :now,

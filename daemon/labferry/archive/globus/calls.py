@@ -1,0 +1,122 @@
+"""Archive room: the single requests to the Transfer service, from the SDK's client to our values.
+
+Runs in the thread the client belongs to. Errors of the SDK pass through, except where an error is the answer;
+an answer that lacks what makes it one is a `ValueError`. From here only the network is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from labferry.archive.globus.document import transfer_document
+from labferry.archive.globus.faults import says_in_progress, says_not_found
+from labferry.archive.globus.values import Submission
+from labferry.errors import NotYetError
+
+if TYPE_CHECKING:
+    from globus_sdk import GlobusHTTPResponse, TransferClient
+
+LISTING_LIMIT = 100_000  # entries that Globus lists at once, at most
+TASK_LIMIT = 1000  # rows of a task list, at most
+
+_EVENTS = 10  # the newest one is wanted, but a service may not know the filter
+_ENDING = 5.0  # seconds after which a task that has just succeeded is asked again what arrived
+
+Row: TypeAlias = Mapping[str, Any]
+
+
+def listing_page(client: TransferClient, endpoint: str, path: str, offset: int) -> list[Row] | None:
+    """Return up to `LISTING_LIMIT` rows of a directory; None if there is no such directory."""
+    from globus_sdk import MISSING, GlobusAPIError
+
+    try:
+        answer = client.operation_ls(endpoint, path, show_hidden=True, limit=LISTING_LIMIT, offset=offset or MISSING)
+    except GlobusAPIError as error:
+        if says_not_found(error):
+            return None
+        raise
+    return _rows(answer)
+
+
+def submission_id(client: TransferClient) -> str:
+    """Return a new submission id."""
+    return _word(client.get_submission_id(), "value")
+
+
+def submit(client: TransferClient, submission: Submission) -> str:
+    """Submit and return the task's id, whether it is a new one or was there already."""
+    return _word(client.submit_transfer(transfer_document(submission)), "task_id")
+
+
+def tasks(client: TransferClient, only: dict[str, str | list[str]]) -> list[Row]:
+    """Return the tasks that fit the filter `only`."""
+    return _rows(client.task_list(filter=only, limit=TASK_LIMIT))
+
+
+def arrived_page(client: TransferClient, task_id: str, marker: str) -> tuple[list[Row], str]:
+    """Return one page of the successful transfers and the marker of the next page, empty after the last.
+
+    Raises
+    ------
+    NotYetError
+        `transfer_ending`.
+    """
+    from globus_sdk import MISSING, GlobusAPIError
+
+    try:
+        answer = client.task_successful_transfers(task_id, marker=marker or MISSING)
+    except GlobusAPIError as error:
+        if says_in_progress(error):
+            raise NotYetError("transfer_ending", f"task {task_id} has not quite ended", _ENDING) from error
+        if says_not_found(error):
+            return [], ""
+        raise
+    return _rows(answer), str(answer.get("next_marker") or "")
+
+
+def last_error(client: TransferClient, task_id: str) -> tuple[str, str] | None:
+    """Return code and description of the newest error event."""
+    from globus_sdk import GlobusAPIError
+
+    try:
+        answer = client.task_event_list(task_id, limit=_EVENTS, query_params={"filter": "is_error:1"})
+    except GlobusAPIError as error:
+        if says_not_found(error):
+            return None
+        raise
+    errors = (event for event in _rows(answer) if event.get("is_error"))
+    newest = next(errors, None)
+    return None if newest is None else (str(newest.get("code") or ""), str(newest.get("description") or ""))
+
+
+def cancel(client: TransferClient, task_id: str) -> None:
+    """Cancel a task if there is one."""
+    from globus_sdk import GlobusAPIError
+
+    try:
+        client.cancel_task(task_id)
+    except GlobusAPIError as error:
+        if not says_not_found(error):
+            raise
+
+
+def _document(answer: GlobusHTTPResponse) -> Row:
+    document: object = answer.data
+    if not isinstance(document, Mapping):
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - what a service says is a value
+    return document
+
+
+def _rows(answer: GlobusHTTPResponse) -> list[Row]:
+    rows = _document(answer).get("DATA")
+    if not isinstance(rows, list):
+        raise ValueError("it has no rows")  # noqa: TRY004
+    return [row for row in rows if isinstance(row, Mapping)]
+
+
+def _word(answer: GlobusHTTPResponse, name: str) -> str:
+    word = _document(answer).get(name)
+    if not isinstance(word, str) or not word:
+        raise ValueError(f"it has no {name}")
+    return word

@@ -1,0 +1,183 @@
+"""Archive room: the Globus Transfer service, one method for each thing that is asked of it.
+
+From here only the network is touched, on a thread of its own; nothing is retried and nothing is remembered but
+the token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from labferry.archive.globus import calls
+from labferry.archive.globus.caller import Caller
+from labferry.archive.globus.connection import Connection
+from labferry.archive.globus.values import Arrived, Entry, Listing, Submission, Task, arrived_of, entry_of, task_of
+
+if TYPE_CHECKING:
+    from globus_sdk import TransferClient
+
+_TASKS_AT_ONCE = 100  # ids in one request: as many as one user may have pending, and as an address can hold
+
+T = TypeVar("T")
+
+
+class GlobusService:
+    """Speaks for one application. May be used by several threads, which then wait for one another.
+
+    Every method makes one HTTP request unless it says otherwise; one more goes to Globus Auth now and then for a
+    token. Nothing is sent before the first method is called.
+
+    Parameters
+    ----------
+    client_id : str
+        UUID of the application.
+    secret : callable
+        Returns its secret; called whenever a token is needed, so that a corrected file heals by itself.
+    transfer_url, auth_url : str
+        Other places than the real services; empty for those.
+    user_agent : str
+        Who we are.
+    stop : callable
+        True when the daemon stops: every method then raises `StoppedError` at once.
+    deadline : float
+        Seconds that one request may take.
+
+    Raises
+    ------
+    UnavailableError
+        From every method: `globus_down`, `globus_throttled`, `globus_login`, or that a collection cannot work now.
+    BlockedError
+        From every method: `transfer_refused`, a request that will never be accepted as it is.
+    StoppedError
+        From every method.
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        secret: Callable[[], str],
+        *,
+        transfer_url: str = "",
+        auth_url: str = "",
+        user_agent: str,
+        stop: Callable[[], bool],
+        deadline: float = 120.0,
+    ) -> None:
+        self._stop = stop
+        self._deadline = deadline
+        self._caller = Caller(
+            lambda: Connection(client_id, secret, transfer_url=transfer_url, auth_url=auth_url, user_agent=user_agent)
+        )
+
+    # --- collections ----------------------------------------------------------------------------------------
+
+    def listing(self, endpoint: str, path: str, *, blame: str) -> Listing | None:
+        """Return what is in a directory of a collection; None if there is no such directory.
+
+        One request for each 100,000 entries.
+
+        Parameters
+        ----------
+        endpoint : str
+            UUID of the collection.
+        path : str
+            Of the directory, absolute.
+        blame : str
+            The dependency that is down when the collection cannot be looked at.
+        """
+        entries: dict[str, Entry] = {}
+        offset = 0
+        while True:
+            page = self._ask(
+                f"list {path}", partial(calls.listing_page, endpoint=endpoint, path=path, offset=offset), blame
+            )
+            if page is None:
+                return None
+            entries.update((entry.name, entry) for entry in map(entry_of, page))
+            offset += len(page)
+            if len(page) < calls.LISTING_LIMIT:
+                return entries
+
+    # --- submitting -----------------------------------------------------------------------------------------
+
+    def new_submission_id(self) -> str:
+        """Return an id under which at most one task will ever be made; to be committed before it is used."""
+        return self._ask("get a submission id", calls.submission_id)
+
+    def submit(self, submission: Submission, *, blame: str = "") -> str:
+        """Submit a task and return its id; if the same submission arrived before, the id of that task.
+
+        Parameters
+        ----------
+        submission : Submission
+            The same as ever for its submission id.
+        blame : str
+            The dependency that is down when a collection refuses.
+
+        Raises
+        ------
+        ConflictError
+            A task with identical paths has not ended.
+        UnavailableError
+            Also `globus_busy`: too many tasks are pending. After `globus_down` the task may exist.
+        """
+        return self._ask("submit", partial(calls.submit, submission=submission), blame)
+
+    # --- watching -------------------------------------------------------------------------------------------
+
+    def tasks(self, task_ids: Collection[str]) -> dict[str, Task]:
+        """Return the tasks by id; those that Globus does not know any more are missing.
+
+        One request for each 100 ids, none for none.
+        """
+        wanted = sorted(set(task_ids))
+        found: dict[str, Task] = {}
+        for start in range(0, len(wanted), _TASKS_AT_ONCE):
+            only: dict[str, str | list[str]] = {"task_id": wanted[start : start + _TASKS_AT_ONCE]}
+            rows = self._ask("look at tasks", partial(calls.tasks, only=only))
+            found.update((task.task_id, task) for task in map(task_of, rows))
+        return found
+
+    def find(self, label: str) -> list[Task]:
+        """Return the tasks with exactly this label that have not ended."""
+        rows = self._ask("look for a task", partial(calls.tasks, only={"status": ["ACTIVE", "INACTIVE"]}))
+        return [task for task in map(task_of, rows) if task.label == label]
+
+    def last_fault(self, task_id: str) -> tuple[str, str] | None:
+        """Return code and description of the last error a task met; None if there was none."""
+        return self._ask("read a task's errors", partial(calls.last_error, task_id=task_id))
+
+    def arrived(self, task_id: str) -> list[Arrived]:
+        """Return the files that a finished task copied; files it found equal are not among them.
+
+        Globus forgets them after a month: then none. One request for each page.
+
+        Raises
+        ------
+        NotYetError
+            `transfer_ending`: the task has not quite ended.
+        """
+        arrived: list[Arrived] = []
+        marker = ""
+        while True:
+            page = partial(calls.arrived_page, task_id=task_id, marker=marker)
+            rows, following = self._ask("read what arrived", page)
+            arrived += map(arrived_of, rows)
+            if not following or following == marker:
+                return arrived
+            marker = following
+
+    def cancel(self, task_id: str) -> None:
+        """Cancel a task; one that has ended, or that nobody knows, is left alone."""
+        self._ask("cancel a task", partial(calls.cancel, task_id=task_id))
+
+    def close(self) -> None:
+        """Close the connections; a request that is under way is not waited for."""
+        self._caller.close()
+
+    def _ask(self, what: str, request: Callable[[TransferClient], T], blame: str = "") -> T:
+        return self._caller.call(
+            lambda connection: connection.ask(request, what, blame), what, seconds=self._deadline, stop=self._stop
+        )
