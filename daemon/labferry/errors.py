@@ -114,7 +114,8 @@ class Code:
     """What a reason code means, and what to do.
 
     `kind` is `blocked` (a person must act), `waiting` (the world must move), `file` (one file is left out,
-    the rest proceeds) or `detect` (the folder is not, or not yet, a finished session).
+    the rest proceeds), `detect` (the folder is not, or not yet, a finished session) or `remark` (nothing stands
+    still; worth knowing all the same).
     """
 
     kind: str
@@ -219,6 +220,48 @@ CODES: dict[str, Code] = {
         "Alyx registered something else than was sent",
         "Compare the datasets of this session in Alyx with `labferry match SESSION`; then `labferry retry SESSION`.",
     ),
+    "bad_description": Code(
+        "blocked",
+        "the experiment description cannot be used",
+        "Correct the file as the message says, then `labferry retry SESSION`.",
+    ),
+    "no_settings": Code(
+        "blocked",
+        "a task of this session has no task settings",
+        "Copy the file from the rig, or correct `tasks` in the experiment description, then `labferry retry SESSION`.",
+    ),
+    "corrupt_settings": Code(
+        "blocked",
+        "the task settings cannot be used",
+        "Put the rig's own copy of the file back, or correct the field that is named, then `labferry retry SESSION`.",
+    ),
+    "corrupt_trials": Code(
+        "blocked",
+        "the trial data cannot be read, or trials are missing",
+        "Put the rig's own copy of the file back, then `labferry retry SESSION`.",
+    ),
+    "subject_mismatch": Code(
+        "blocked",
+        "the task settings name another subject than the folder",
+        "Nothing was sent. Move the folder to its subject or correct the task settings, then `labferry retry SESSION`.",
+    ),
+    "number_mismatch": Code(
+        "blocked",
+        "the task settings name another session number than the folder",
+        "Nothing was sent. Rename the folder or correct the task settings, then `labferry retry SESSION`.",
+    ),
+    "date_mismatch": Code(
+        "blocked",
+        "the task settings name another day than the folder",
+        "Nothing was sent. Rename the folder or correct the task settings (a time ending in `Z` is converted to"
+        " `[alyx] timezone`), then `labferry retry SESSION`.",
+    ),
+    "no_files": Code("blocked", "the folder holds no files", "Copy the data from the rig, or delete the folder."),
+    "only_logs": Code(
+        "blocked",
+        "the folder holds logs and no data",
+        "Copy the data from the rig; if nothing was recorded, delete the folder.",
+    ),
     "destination_differs": Code(
         "blocked",
         "the archive holds a different file of the same name",
@@ -303,6 +346,16 @@ CODES: dict[str, Code] = {
         "waiting",
         "another program must create the session first",
         "Run the other program, or set `create_sessions = true`.",
+    ),
+    "no_eid": Code(
+        "waiting",
+        "Alyx has no session for a recording without a task",
+        "Create the session in Alyx, with location, start time, lab and users; work resumes by itself.",
+    ),
+    "session_incomplete": Code(
+        "waiting",
+        "the session in Alyx lacks what only a person knows",
+        "Fill in what the message names in Alyx; work resumes by itself.",
     ),
     "target_missing": Code(
         "waiting",
@@ -409,4 +462,23 @@ CODES: dict[str, Code] = {
         "the name does not follow the layout",
         "Rename the folder as the rule says, or leave it: it is not picked up.",
     ),
+    # remarks: nothing stands still, worth knowing all the same
+    "no_behaviour": Code(
+        "remark", "no behaviour data", "If a task was run, copy its folder from the rig: it is registered then."
+    ),
+    "no_video": Code("remark", "no video data", "If videos were recorded, copy them: they are registered then."),
+    "test_user": Code(
+        "remark", "the task was run by the rig's test user", "Add the real users to the session in Alyx."
+    ),
+    "unknown_recorder": Code(
+        "remark", "who ran the task is not known in Alyx", "Correct the session's users in Alyx, or create the user."
+    ),
+    "weight_skipped": Code("remark", "no weighing is sent", "If the animal was weighed, enter it in Alyx."),
+    "water_skipped": Code("remark", "no water administration is sent", "If water was given, enter it in Alyx."),
+    "odd_description": Code(
+        "remark", "the experiment description is read otherwise than it is written", "Correct it if that is wrong."
+    ),
+    "odd_settings": Code("remark", "a part of the task settings is not used", "Correct it if it is needed."),
+    "odd_trials": Code("remark", "a part of the trial data is not used", "Look at the file if trials are missing."),
+    "odd_narrative": Code("remark", "the narrative is not sent", "Shorten it, or enter it in Alyx."),
 }

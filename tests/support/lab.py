@@ -50,18 +50,13 @@ class Lab:
         *subjects: str,
         environment: Mapping[str, str] = FAST,
         prefix: Sequence[str] = (),
+        archive: str = "directory",
     ) -> None:
         self.directory = directory
         self.environment = dict(environment)
         self.prefix = prefix  # of the daemon's command line: a program that starts it with other rights
-        options = [word for subject in subjects for word in ("--subject", subject)]
-        self._sandbox = Process(
-            ["sandbox", "--dir", str(directory), *options], {}, directory / "sandbox.log", pipe=True
-        )
-        assert self._sandbox.process.stdout is not None
-        line = self._sandbox.process.stdout.readline()
-        assert line, (directory / "sandbox.log").read_text()
-        self.up: dict[str, Any] = json.loads(line)
+        self._archive = archive  # how the sandbox's configuration reaches it: `directory` or `globus`
+        self._start_sandbox(*(word for subject in subjects for word in ("--subject", subject)))
         self.daemon: Process | None = None
 
     def __enter__(self) -> Self:
@@ -165,17 +160,19 @@ class Lab:
         """Stop the sandbox and start it again on the same port: an outage with a memory."""
         port = urlsplit(self.up["alyx_url"]).port
         self.stop_sandbox()
-        self._sandbox = Process(
-            ["sandbox", "--dir", str(self.directory), "--port", str(port)],
-            {},
-            self.directory / "sandbox.log",
-            pipe=True,
-        )
+        self._start_sandbox("--port", str(port))
+
+    def _start_sandbox(self, *options: str) -> None:
+        log = self.directory / "sandbox.log"
+        command = ["sandbox", "--dir", str(self.directory), "--archive", self._archive, *options]
+        self._sandbox = Process(command, {}, log, pipe=True)
         assert self._sandbox.process.stdout is not None
-        self.up = json.loads(self._sandbox.process.stdout.readline())
+        line = self._sandbox.process.stdout.readline()
+        assert line, log.read_text()
+        self.up: dict[str, Any] = json.loads(line)
 
     def stop_sandbox(self, number: int = signal.SIGTERM) -> None:
-        """Alyx is down."""
+        """Alyx and Globus are down."""
         self._sandbox.end(number)
 
     # --- sessions -----------------------------------------------------------------------------------------

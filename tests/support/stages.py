@@ -21,6 +21,7 @@ from labferry.journal import Journal
 from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.model import JobState, Stage, Waiting
+from labferry.sandbox.configfile import ArchiveKind
 from labferry.sandbox.run import Sandbox
 from labferry.service.assembly import assemble
 from support.clock import FakeClock
@@ -38,8 +39,15 @@ FILES: Mapping[str, bytes] = {
 class StageBench:
     """One daemon's worth of stages over one sandbox."""
 
-    def __init__(self, directory: Path, *, subjects: tuple[tuple[str, str], ...] = (), **environ: str) -> None:
-        self.sandbox = Sandbox(directory, subjects=subjects)
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        subjects: tuple[tuple[str, str], ...] = (),
+        archive: ArchiveKind = "directory",
+        **environ: str,
+    ) -> None:
+        self.sandbox = Sandbox(directory, subjects=subjects, archive=archive)
         self.sandbox.start()
         self.environ = environ
         self.clock = FakeClock()

@@ -42,6 +42,22 @@ def test_what_is_said_is_heard(manager: socket.socket) -> None:
     assert heard(manager) == {"STOPPING": "1"}
 
 
+def test_a_long_chore_is_announced_to_the_watchdog_and_taken_back(manager: socket.socket) -> None:
+    notifier = Notifier.from_environ({"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "30000000"})
+    notifier.expect_silence(900.0)
+    notifier.expect_beats()
+    assert heard(manager) == {"WATCHDOG": "1", "WATCHDOG_USEC": "900000000"}
+    assert heard(manager) == {"WATCHDOG": "1", "WATCHDOG_USEC": "30000000"}
+
+
+def test_where_no_watchdog_waits_a_chore_needs_no_word(manager: socket.socket) -> None:
+    notifier = Notifier.from_environ({"NOTIFY_SOCKET": manager.getsockname()})
+    notifier.expect_silence(900.0)
+    notifier.expect_beats()
+    notifier.ready()
+    assert heard(manager) == {"READY": "1"}
+
+
 def test_abstract_sockets_are_reached() -> None:
     name = f"labferry-test-{uuid4()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
@@ -57,6 +73,7 @@ def test_without_a_socket_there_is_silence(environ: dict[str, str]) -> None:
     notifier.ready()
     notifier.stopping()
     assert notifier.watchdog_interval is None
+    assert not notifier.heard
 
 
 def test_a_manager_that_is_gone_does_not_matter(manager: socket.socket) -> None:

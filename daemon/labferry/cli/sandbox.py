@@ -1,4 +1,4 @@
-"""`labferry sandbox`: an Alyx and a data server on loopback to try everything on.
+"""`labferry sandbox`: an Alyx, a Globus and a data server on loopback to try everything on.
 
 Thin: the sandbox itself is in `labferry.sandbox.run`, imported when the command runs.
 """
@@ -9,6 +9,7 @@ import json
 import signal
 import threading
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -58,9 +59,22 @@ def _subjects(_: click.Context, parameter: click.Parameter, values: tuple[str, .
     metavar="N",
     help="Requests that Alyx allows a user per minute; 0: no limit.",
 )
+@click.option(
+    "--archive",
+    type=click.Choice(["globus", "directory"]),
+    default="globus",
+    show_default=True,
+    help="How the configuration reaches the archive.",
+)
 @click.option("--json", is_flag=True, expose_value=False, help="Print errors as JSON too; the answer always is.")
-def sandbox(directory: Path, port: int, subjects: list[tuple[str, str]], throttle: int) -> None:
-    """Run an Alyx and a data server to try labferry on, until SIGINT or SIGTERM.
+def sandbox(
+    directory: Path,
+    port: int,
+    subjects: list[tuple[str, str]],
+    throttle: int,
+    archive: Literal["globus", "directory"],
+) -> None:
+    """Run an Alyx, a Globus and a data server to try labferry on, until SIGINT or SIGTERM.
 
     Prints one line of JSON when up: addresses, password file, and a configuration ready for `labferry run`.
     """
@@ -70,6 +84,6 @@ def sandbox(directory: Path, port: int, subjects: list[tuple[str, str]], throttl
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with Sandbox(directory, port, subjects, limits=Limits(throttle)) as running:
+    with Sandbox(directory, port, subjects, limits=Limits(throttle), archive=archive) as running:
         click.echo(json.dumps(running.description()))
         ended.wait()

@@ -36,6 +36,11 @@ class Notifier:
             address = None
         return cls(address, _interval(environ))
 
+    @property
+    def heard(self) -> bool:
+        """True where somebody may listen."""
+        return self._address is not None
+
     def ready(self) -> None:
         """Say that the daemon serves: lock, journal, socket and the first scan are done."""
         self._send("READY=1")
@@ -47,6 +52,19 @@ class Notifier:
     def watchdog(self) -> None:
         """Say that every part of the daemon is alive."""
         self._send("WATCHDOG=1")
+
+    def expect_silence(self, seconds: float) -> None:
+        """Ask for so many seconds until the next `watchdog`: a long chore of the one who calls it begins."""
+        self._set_watchdog(seconds)
+
+    def expect_beats(self) -> None:
+        """Take `expect_silence` back: the chore is done."""
+        if self.watchdog_interval is not None:
+            self._set_watchdog(2 * self.watchdog_interval)
+
+    def _set_watchdog(self, seconds: float) -> None:
+        if self.watchdog_interval is not None:
+            self._send(f"WATCHDOG=1\nWATCHDOG_USEC={round(seconds * 1e6)}")
 
     def reloading(self) -> None:
         """Say that the daemon reads its configuration again; `ready` ends it."""

@@ -31,6 +31,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FIELDS = frozenset(
     {"session", "eid", "job", "action", "code", "step", "attempt", "lane", "code_file", "code_line", "code_func"}
 )
+# The same values under the names by which journald's users know such things.
+_ALSO = {"event": "EVENT", "session": "SESSION_PATH", "job": "JOB_ID"}
 
 
 class Outlet(Protocol):
@@ -138,10 +140,13 @@ def journal_fields(record: Record) -> dict[str, str]:
         "ACTION": str(record.get("event", "")),
     }
     for key, value in record.items():
-        if key in {"at", "level", "event", "exception"} or value is None:
+        if value is None:
             continue
-        name = key.upper()
-        fields[name if key in _FIELDS else f"LABFERRY_{name}"] = value if isinstance(value, str) else json.dumps(value)
+        text = value if isinstance(value, str) else json.dumps(value)
+        if key in _ALSO:
+            fields[_ALSO[key]] = text
+        if key not in {"at", "level", "event", "exception"}:
+            fields[key.upper() if key in _FIELDS else f"LABFERRY_{key.upper()}"] = text
     return fields
 
 

@@ -1,4 +1,4 @@
-"""The ready configuration that a sandbox writes for the daemon, and the password beside it.
+"""The ready configuration that a sandbox writes for the daemon, and the secrets beside it.
 
 Room: sandbox. Written from a template: the sandbox must not know the daemon's configuration room.
 """
@@ -11,6 +11,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from labferry.errors import LabferryError
 
@@ -39,6 +40,12 @@ scan_every = "1s"
 resend_after = "2s"             # a real Alyx may work on a request much longer
 resend_look_every = "1s"
 
+{archive}
+[control]
+socket = {socket}
+"""
+
+_DIRECTORY = """\
 [archive.server]
 kind = "directory"
 path = {archive_path}
@@ -46,11 +53,37 @@ naming = "alyx"
 repository = "auto"
 
 [globus]
-endpoint = {endpoint}
-
-[control]
-socket = {socket}
+endpoint = {local}
 """
+
+_GLOBUS = """\
+[archive.server]
+kind = "globus"
+endpoint = {server}
+path = "auto"
+naming = "alyx"
+repository = "auto"
+
+[globus]
+client_id = {client_id}
+client_secret_file = {client_secret_file}
+endpoint = {local}
+transfer_url = {url}
+auth_url = {url}
+poll_every = "1s"
+"""
+
+ArchiveKind = Literal["globus", "directory"]
+
+
+@dataclass(frozen=True)
+class GlobusAccess:
+    """What the daemon must know of the sandbox's Globus: collections, client, and the address."""
+
+    url: str
+    local: str
+    server: str
+    client_id: str
 
 
 @dataclass(frozen=True)
@@ -83,6 +116,21 @@ class Places:
     def password_file(self) -> Path:
         """The password of the daemon's Alyx user."""
         return self.root / "alyx-password"
+
+    @property
+    def globus_database(self) -> Path:
+        """Globus' state."""
+        return self.root / "globus.sqlite"
+
+    @property
+    def globus_port(self) -> Path:
+        """The port that Globus had last."""
+        return self.root / "globus-port"
+
+    @property
+    def client_secret_file(self) -> Path:
+        """The secret of the daemon's Globus client."""
+        return self.root / "globus-client-secret"
 
     @property
     def watch_root(self) -> Path:
@@ -138,30 +186,52 @@ class Places:
 
     def password(self) -> str:
         """Return the password, made up and stored (mode 0600) on the first call."""
-        try:
-            descriptor = os.open(self.password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return self.password_file.read_text("utf-8").strip()
-        password = secrets.token_urlsafe(24)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(password + "\n")
-        return password
+        return _secret(self.password_file)
 
-    def write_config(self, alyx_url: str, username: str, endpoint: str) -> None:
+    def client_secret(self) -> str:
+        """Return the secret of the Globus client, made up and stored (mode 0600) on the first call."""
+        return _secret(self.client_secret_file)
+
+    def last_globus_port(self) -> int:
+        """Return the port that Globus had last; 0 if it had none."""
+        try:
+            return int(self.globus_port.read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def write_config(self, alyx_url: str, username: str, archive: ArchiveKind, globus: GlobusAccess) -> None:
         """Write the configuration; whoever reads meanwhile sees the old one or the new one."""
+        archive_text = (_GLOBUS if archive == "globus" else _DIRECTORY).format(
+            archive_path=_quoted(self.archive / "{lab}" / "Subjects"),
+            client_id=_quoted(globus.client_id),
+            client_secret_file=_quoted(self.client_secret_file),
+            local=_quoted(globus.local),
+            server=_quoted(globus.server),
+            url=_quoted(globus.url),
+        )
         text = _TEMPLATE.format(
             state_dir=_quoted(self.state),
             alyx_url=_quoted(alyx_url),
             username=_quoted(username),
             password_file=_quoted(self.password_file),
             watch_root=_quoted(self.watch_root),
-            archive_path=_quoted(self.archive / "{lab}" / "Subjects"),
-            endpoint=_quoted(endpoint),
+            archive=archive_text,
             socket=_quoted(self.socket),
         )
         temporary = self.config.with_suffix(".new")
         temporary.write_text(text, "utf-8")
         temporary.replace(self.config)
+
+
+def _secret(file: Path) -> str:
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return file.read_text("utf-8").strip()
+    value = secrets.token_urlsafe(24)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(value + "\n")
+    return value
 
 
 def _quoted(value: Path | str) -> str:

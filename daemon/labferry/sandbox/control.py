@@ -1,4 +1,4 @@
-"""`/_sandbox/*`: what a test asks the sandbox itself, beside what it asks of Alyx.
+"""`/_sandbox/*`: what a test asks the sandbox itself, beside what it asks of Alyx and Globus.
 
 Room: sandbox. `requests` is the log, `faults` the rules, `state` everything that is stored.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from labferry.sandbox.alyx.store import Store
 from labferry.sandbox.faults import Faults
+from labferry.sandbox.globus.application import Globus
 from labferry.sandbox.http import Application, Request, Response, json_response
 from labferry.sandbox.requestlog import Outcome, RequestLog
 from labferry.sandbox.seed import clear, plant
@@ -18,41 +19,79 @@ from labferry.sandbox.state import dump
 PREFIX = "/_sandbox/"
 
 
-class Control:
-    """Stands before an application: logs its requests, injects faults, and answers for itself.
+class Gate:
+    """Stands before an application: logs its requests and injects faults.
 
     Parameters
     ----------
     application : Application
-        The sandbox's Alyx.
-    replant : Callable
-        Fills an emptied store with the seeds again.
+        Behind it.
+    log : RequestLog
+        Shared by all gates, so that there is one order.
+    faults : Faults
+        Shared as well.
     """
 
-    def __init__(self, application: Application, store: Store, log: RequestLog, replant: Callable[[], None]) -> None:
+    def __init__(self, application: Application, log: RequestLog, faults: Faults) -> None:
         self._application = application
-        self._store = store
         self._log = log
-        self._replant = replant
-        self.faults = Faults()
+        self._faults = faults
 
     def __call__(self, request: Request) -> Response:
-        """Answer one request, to Alyx or to the sandbox."""
-        if request.path.startswith(PREFIX):
-            return self._own(request)
+        """Answer one request."""
         number = self._log.arrived()
-        plan = self.faults.plan(request)
+        plan = self._faults.plan(request)
         applied, status = False, None
         try:
-            response = self.faults.act(plan.before)
+            response = self._faults.act(plan.before)
             if response is None:
                 response = self._application(request)
                 applied = True
-                response = self.faults.act(plan.after) or response
+                response = self._faults.act(plan.after) or response
             status = response.status
         finally:
             self._log.ended(number, request, Outcome(status, applied, plan.rule_ids))
         return response
+
+
+class Control:
+    """Stands before the gate to Alyx, and answers what is asked of the sandbox itself.
+
+    Parameters
+    ----------
+    gate : Gate
+        To the sandbox's Alyx.
+    store : Store
+        Alyx's state.
+    globus : Globus
+        Its tasks belong to the state as well.
+    log : RequestLog
+        Of all gates.
+    faults : Faults
+        For all gates.
+    replant : Callable
+        Fills an emptied store with the seeds again.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        store: Store,
+        globus: Globus,
+        log: RequestLog,
+        faults: Faults,
+        replant: Callable[[], None],
+    ) -> None:
+        self._gate = gate
+        self._store = store
+        self._globus = globus
+        self._log = log
+        self._faults = faults
+        self._replant = replant
+
+    def __call__(self, request: Request) -> Response:
+        """Answer one request, to Alyx or to the sandbox."""
+        return self._own(request) if request.path.startswith(PREFIX) else self._gate(request)
 
     def _own(self, request: Request) -> Response:
         answers: dict[tuple[str, str], Callable[[Request], Response]] = {
@@ -84,10 +123,10 @@ class Control:
 
     def _list_faults(self, request: Request) -> Response:
         if "wait" not in request.query:
-            return json_response(200, self.faults.list())
+            return json_response(200, self._faults.list())
         query = request.query
         timeout = float(query.get("timeout", 10))
-        rule = self.faults.wait(int(query["wait"]), int(query.get("hits", 1)), timeout)
+        rule = self._faults.wait(int(query["wait"]), int(query.get("hits", 1)), timeout)
         if rule is None:
             return json_response(408, {"error": f"rule {query['wait']} was not hit within {timeout:g} s"})
         return json_response(200, rule)
@@ -95,21 +134,22 @@ class Control:
     def _add_faults(self, request: Request) -> Response:
         described = json.loads(request.body)
         if isinstance(described, list):
-            return json_response(201, [self.faults.add(one).shown() for one in described])
-        return json_response(201, self.faults.add(described).shown())
+            return json_response(201, [self._faults.add(one).shown() for one in described])
+        return json_response(201, self._faults.add(described).shown())
 
     def _remove_faults(self, request: Request) -> Response:
         rule = request.query.get("id")
-        self.faults.remove(None if rule is None else int(rule))
+        self._faults.remove(None if rule is None else int(rule))
         return Response(204)
 
     def _release(self, _: Request) -> Response:
-        self.faults.release()
+        self._faults.release()
         return Response(204)
 
-    def _show_state(self, _: Request) -> Response:
+    def _show_state(self, _: Request, status: int = 200) -> Response:
         with self._store.database() as db:
-            return json_response(200, dump(db))
+            state = dump(db)
+        return json_response(status, {**state, "globus": self._globus.state()})
 
     def _add_state(self, request: Request) -> Response:
         described = json.loads(request.body)
@@ -117,10 +157,11 @@ class Control:
             return json_response(400, {"error": "an object of lists: labs, users, repositories, subjects, …"})
         with self._store.database() as db:
             plant(db, described)
-            return json_response(201, dump(db))
+        return self._show_state(request, 201)
 
     def _reset_state(self, _: Request) -> Response:
         with self._store.database() as db:
             clear(db)
+        self._globus.forget()
         self._replant()
         return Response(204)

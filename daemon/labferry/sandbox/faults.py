@@ -1,7 +1,9 @@
 """Faults on demand: requests that fail, hang or lose their answer exactly when a test says so.
 
 Room: sandbox. A rule acts `before` the request is applied, or `after`, when it is applied and committed and
-only the answer is lost, replaced or late.
+only the answer is lost, replaced or late. Two kinds of rule are not about requests: `task` catches a transfer of
+Globus when the mover takes it up (`before`) or has moved all its files (`after`), `collection` puts a collection
+into a condition for as long as the rule exists.
 """
 
 from __future__ import annotations
@@ -14,10 +16,21 @@ from dataclasses import dataclass, field
 
 from labferry.sandbox.http import ConnectionDroppedError, Request, Response
 
-_ACTIONS = ("status", "drop", "delay", "hold")
+_ON_REQUESTS = ("status", "drop", "delay", "hold")
+_BECOMES: Mapping[str, Mapping[str, str]] = {  # by action: what it can become, with the code that says so
+    "task": {
+        "FAILED": "ENDPOINT_ERROR",
+        "STALLED": "ENDPOINT_ERROR",
+        "INACTIVE": "NO_CREDENTIALS",
+        "PAUSED": "PAUSED",
+    },
+    "collection": dict.fromkeys(("offline", "read_only", "full", "denied"), ""),
+}
+_ACTIONS = (*_ON_REQUESTS, *_BECOMES)
 _PHASES = ("before", "after")
 _ENDS = ("go on", "drop")
 _KEYS = {"id", "match", "when", "action", "times", "status", "body", "headers", "seconds", "then"}
+_KEYS |= {"becomes", "code", "description"}
 
 
 @dataclass
@@ -27,13 +40,16 @@ class Rule:
     Attributes
     ----------
     text, pattern : str
-        What `METHOD /path?query` must contain, or match as a regular expression; empty matches everything.
+        What `METHOD /path?query` must contain, or match as a regular expression; empty matches everything. Of a
+        task the line is `TASK <source endpoint> <destination endpoint> <label>`, of a collection its id.
     number : int or None
         Only the so-many-th matching request, counted from 1 since the rule was added.
     times : int or None
         How often it acts; None is always.
     then : str
         After a hold or a delay: `go on`, or `drop` the connection.
+    becomes, code, description : str
+        What a task or collection becomes, and the fault that a task gets.
     """
 
     id: int
@@ -48,17 +64,20 @@ class Rule:
     headers: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 1.0
     then: str = "go on"
+    becomes: str = ""
+    code: str = ""
+    description: str = ""
     seen: int = 0
     hits: int = 0
     planned: int = 0
 
-    def matches(self, request: Request) -> bool:
-        """Whether the request's line fits."""
-        return self.text in request.line and re.search(self.pattern, request.line) is not None
+    def matches(self, line: str) -> bool:
+        """Whether a line fits."""
+        return self.text in line and re.search(self.pattern, line) is not None
 
-    def takes(self, request: Request) -> bool:
-        """Count a request; whether the rule acts on it."""
-        if not self.matches(request):
+    def takes(self, line: str) -> bool:
+        """Count a line; whether the rule acts on it."""
+        if not self.matches(line):
             return False
         self.seen += 1
         if self.times is not None and self.planned >= self.times:
@@ -79,6 +98,8 @@ class Rule:
         """Return the rule as JSON."""
         match: dict[str, object] = {"text": self.text, "regexp": self.pattern, "n": self.number}
         shown = {"id": self.id, "match": match, "when": self.when, "action": self.action, "times": self.times}
+        if self.becomes:
+            shown |= {"becomes": self.becomes, "code": self.code, "description": self.description}
         return {**shown, "seen": self.seen, "hits": self.hits}
 
 
@@ -155,9 +176,36 @@ class Faults:
         with self._changed:
             chosen: dict[str, Rule] = {}
             for rule in self._rules.values():
-                if rule.when not in chosen and rule.takes(request):
+                if rule.action in _ON_REQUESTS and rule.when not in chosen and rule.takes(request.line):
                     chosen[rule.when] = rule
             return Plan(chosen.get("before"), chosen.get("after"))
+
+    def take_up(self, line: str, when: str) -> Rule | None:
+        """Return the rule that catches a task of Globus, and count it."""
+        with self._changed:
+            for rule in self._rules.values():
+                if rule.action == "task" and rule.when == when and rule.takes(line):
+                    self._hit(rule)
+                    return rule
+            return None
+
+    def collection(self, endpoint: str) -> str:
+        """Return the condition that a rule puts a collection into, empty if none does; count it."""
+        with self._changed:
+            for rule in self._rules.values():
+                if rule.action == "collection" and rule.takes(endpoint):
+                    self._hit(rule)
+                    return rule.becomes
+            return ""
+
+    def has(self, rule_id: int) -> bool:
+        """Say whether a rule still exists."""
+        with self._changed:
+            return rule_id in self._rules
+
+    def _hit(self, rule: Rule) -> None:
+        rule.hits += 1
+        self._changed.notify_all()
 
     def act(self, rule: Rule | None) -> Response | None:
         """Carry a rule out; return the answer it puts in place, None to go on.
@@ -170,8 +218,7 @@ class Faults:
         if rule is None:
             return None
         with self._changed:
-            rule.hits += 1
-            self._changed.notify_all()
+            self._hit(rule)
             if rule.action in ("delay", "hold"):
                 releases = self._releases
                 self._changed.wait_for(
@@ -201,7 +248,8 @@ def _read(rule_id: int, described: Mapping[str, object]) -> Rule:
     headers = described.get("headers", {})
     if not isinstance(headers, Mapping):
         raise TypeError("headers is an object")
-    times = described.get("times", 1)
+    becomes, code = _becomes(str(action), described)
+    times = described.get("times", None if action == "collection" else 1)
     return Rule(
         rule_id,
         str(action),
@@ -215,4 +263,16 @@ def _read(rule_id: int, described: Mapping[str, object]) -> Rule:
         {str(name): str(value) for name, value in headers.items()},
         float(str(described.get("seconds", 1.0))),
         str(then),
+        becomes,
+        code,
+        str(described.get("description", "fault injected")),
     )
+
+
+def _becomes(action: str, described: Mapping[str, object]) -> tuple[str, str]:
+    """Return what a task or collection becomes, and the code of the fault; both empty for requests."""
+    known = _BECOMES.get(action, {})
+    becomes = str(described.get("becomes", ""))
+    if becomes not in known and (known or becomes):
+        raise ValueError(f"becomes is one of {tuple(known)} for the action {action!r}")
+    return becomes, str(described.get("code") or known.get(becomes, ""))

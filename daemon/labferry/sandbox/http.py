@@ -166,9 +166,14 @@ class WebServer:
         )
 
     @property
+    def port(self) -> int:
+        """Its port."""
+        return int(self._server.server_port)
+
+    @property
     def url(self) -> str:
         """Where the server listens, without trailing slash."""
-        return f"http://{LOOPBACK}:{self._server.server_port}"
+        return f"http://{LOOPBACK}:{self.port}"
 
     def start(self) -> None:
         """Answer requests from now on."""

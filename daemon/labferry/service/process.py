@@ -1,26 +1,28 @@
 """The daemon's life: from the lock to READY, the watch over its lanes, and the drain.
 
 Crash-only: a kill at any moment is as good as a stop. SIGTERM and SIGINT stop claiming, wait a short grace for the
-work at hand and leave; what was not finished goes on in the next life.
+work at hand and leave; what was not finished goes on in the next life. SIGHUP ends a life in the same way, except that
+it waits for the lanes, and begins the next one with the configuration read again: same process, same lock.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import os
-import signal
 import socket
-import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 
 import structlog
 
 from labferry import __version__
 from labferry.config import Config, load
 from labferry.control.server import ControlServer, bind_socket
+from labferry.engine.lanes import LaneThread
 from labferry.engine.reports.live import LiveState
+from labferry.engine.reports.status import current_conditions
 from labferry.engine.wakeup import Wakeup
 from labferry.errors import ExitCode, LabferryError, UnavailableError
 from labferry.journal import Journal
@@ -29,10 +31,15 @@ from labferry.observe.logs import configure
 from labferry.observe.notify import Notifier
 from labferry.service.assembly import Assembly, assemble, require_available
 from labferry.service.lock import StateLock
+from labferry.service.reload import RELOADED, answer, read_again
+from labferry.service.signals import Signals
+from labferry.service.summary import StatusLine, summary
 
 MALLOC_ARENA_MAX = -8  # M_ARENA_MAX of malloc.h
 GRACE = 10.0  # seconds a stop waits for the work at hand
 SUPERVISE_EVERY = 1.0  # seconds between two looks at the lanes
+DRAIN_STEP = 0.2  # the same while they end
+LONGEST_CHORE = 900.0  # seconds without a look at the lanes: a start, housekeeping in a large journal
 HOUSEKEEPING_EVERY = 86_400.0
 FIRST_HOUSEKEEPING = 600.0  # seconds after the start: a daemon that is restarted every day keeps house too
 CLOCK_STEP = 5.0  # seconds the wall clock may lose against the monotonic one before it counts as set back
@@ -54,71 +61,127 @@ def run(config_path: str | None) -> int:
         It cannot start: the configuration, the lock, the socket or the journal; the message says which and why.
     """
     share_one_heap()
+    faulthandler.enable()  # systemd's watchdog ends us with SIGABRT: then every thread says where it was
     config = load(config_path, os.environ)
     require_available(config)
     state_dir = Path(config.state_dir)
     lock = StateLock(state_dir)
     try:
-        log_file = state_dir / "logs" / "labferry.jsonl"
-        configure(config.log.format, config.log.level, log_file)
-        for warning in config.warnings:
-            _log.warning("config", why=warning)
-        return Life(config, state_dir, log_file, SystemClock()).live()
+        signals = Signals()
+        life = _begin(config, state_dir)
+        while isinstance(end := life.live(signals), Config):
+            life = _begin(end, state_dir, reloaded=True)
+        return end
     finally:
         lock.release()
 
 
-class Life:
-    """One life of the daemon in a locked state directory."""
+def _begin(config: Config, state_dir: Path, *, reloaded: bool = False) -> Life:
+    """Set up the log as the configuration has it, and make a life."""
+    log_file = state_dir / "logs" / "labferry.jsonl"
+    configure(config.log.format, config.log.level, log_file)
+    for warning in config.warnings:
+        _log.warning("config", why=warning)
+    return Life(config, state_dir, log_file, SystemClock(), reloaded=reloaded)
 
-    def __init__(self, config: Config, state_dir: Path, log_file: Path, clock: Clock) -> None:
+
+class Life:
+    """One life of the daemon in a locked state directory.
+
+    Parameters
+    ----------
+    config : Config
+    state_dir : Path
+        Locked already.
+    log_file : Path
+        Where the log is written, for those who ask for it.
+    clock : Clock
+    reloaded : bool
+        Whether another life ended for this one, so that somebody waits for the answer.
+    """
+
+    def __init__(
+        self, config: Config, state_dir: Path, log_file: Path, clock: Clock, *, reloaded: bool = False
+    ) -> None:
         self._config = config
         self._state_dir = state_dir
         self._log_file = log_file
         self._clock = clock
+        self._reloaded = reloaded
+        self._refused = ""  # why the configuration was not taken when it was last read again
         self._wakeup = Wakeup()
-        self._stop = threading.Event()
         self._notifier = Notifier.from_environ()
+        self._status = StatusLine(self._notifier, clock)
         self._housekept_at = clock.monotonic() - HOUSEKEEPING_EVERY + FIRST_HOUSEKEEPING
         self._silent: frozenset[str] = frozenset()
         self._clock_offset = clock.now() - clock.monotonic()
 
-    def live(self) -> int:
-        """Start, be ready, supervise, drain."""
+    def live(self, signals: Signals) -> ExitCode | Config:
+        """Start, be ready, supervise, drain; return how the process ends, or the configuration of the next life."""
+        self._notifier.expect_silence(LONGEST_CHORE)
         listener = bind_socket(self._config.control.socket, self._config.control.group)
         try:
             journal = Journal(self._state_dir, self._clock)
             try:
-                return self._with_journal(journal, listener)
+                return self._with_journal(journal, listener, signals)
             finally:
                 journal.close()
         finally:
             listener.close()
             Path(self._config.control.socket).unlink(missing_ok=True)
 
-    def _with_journal(self, journal: Journal, listener: socket.socket) -> int:
+    def _with_journal(self, journal: Journal, listener: socket.socket, signals: Signals) -> ExitCode | Config:
         unclean = journal.jobs.begin_life()
         journal.jobs.clamp_delays(self._config.worker.backoff_max)
         assembly = assemble(self._config, journal, self._wakeup, self._clock)
         live = LiveState(assembly.lanes, assembly.detect, started_at=self._clock.now(), log_file=self._log_file)
         server = ControlServer(listener, assembly.context, live)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
         _log.info("starting", version=__version__, pid=os.getpid(), roots=len(self._config.roots))
+        self._status.say("starting: the first look at every root")
         server.start()
         assembly.detect.first_scan()
         self._notifier.ready()
         _log.info("ready", socket=self._config.control.socket)
+        if self._reloaded:
+            answer(RELOADED)
         if unclean and not self._is_sound(journal):
             return ExitCode.FAILURE
         for lane in assembly.lanes:
             lane.start()
-        while not self._stop.wait(SUPERVISE_EVERY):
+        self._notifier.expect_beats()
+        following: Config | None = None
+        while following is None and not signals.stop:
+            signals.wait(SUPERVISE_EVERY)
             self._supervise(assembly, journal)
-        return self._drain(assembly, journal, server)
+            self._status.keep(lambda: self._summary(assembly, live))
+            if signals.take_reload():
+                following = self._read_again()
+        return self._drain(assembly, journal, server, signals, following)
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._stop.set()
+    def _read_again(self) -> Config | None:
+        """Return the configuration that a reload asks for; None when it cannot be used, and we go on as we are."""
+        self._notifier.reloading()
+        try:
+            following = read_again(self._config)
+        except LabferryError as error:
+            why = error.message.splitlines()
+            _log.error("reload_refused", why="; ".join(why), hint=error.hint)
+            self._refused = why[0]
+            self._status.look_again()
+            self._notifier.ready()
+            answer(f"refused: {error.message}")
+            return None
+        _log.info("reload", config=following.path)
+        return following
+
+    def _summary(self, assembly: Assembly, live: LiveState) -> str:
+        try:
+            sessions, attention = assembly.context.journal.sessions.counts()
+            conditions = current_conditions(assembly.context, live, attention)
+        except UnavailableError as error:
+            return error.message
+        line = summary(sessions, attention, conditions, live.paused(), self._clock.now())
+        return f"reload refused, the old configuration counts: {self._refused}; {line}" if self._refused else line
 
     @staticmethod
     def _is_sound(journal: Journal) -> bool:
@@ -131,17 +194,23 @@ class Life:
         return damage is None
 
     def _supervise(self, assembly: Assembly, journal: Journal) -> None:
-        """Tell systemd that we are alive only while every lane is; keep house once a day."""
-        beats = {lane.name: lane.last_beat for lane in assembly.lanes if not lane.alive}
+        """Look at the lanes; keep house once a day."""
+        self._feed_watchdog([lane for lane in assembly.lanes if not lane.alive])
+        self.mind_the_clock(journal)
+        if self._clock.monotonic() - self._housekept_at >= HOUSEKEEPING_EVERY:
+            self._housekept_at = self._clock.monotonic()
+            self._notifier.expect_silence(LONGEST_CHORE)
+            self._keep_house(journal)
+            self._notifier.expect_beats()
+
+    def _feed_watchdog(self, silent: Sequence[LaneThread]) -> None:
+        """Tell systemd that we are alive, unless a lane is silent."""
+        beats = {lane.name: lane.last_beat for lane in silent}
         for name in beats.keys() - self._silent:
             _log.error("lane_silent", lane=name, doing=beats[name].doing)
         self._silent = frozenset(beats)
         if not beats:
             self._notifier.watchdog()
-        self.mind_the_clock(journal)
-        if self._clock.monotonic() - self._housekept_at >= HOUSEKEEPING_EVERY:
-            self._housekept_at = self._clock.monotonic()
-            self._keep_house(journal)
 
     def mind_the_clock(self, journal: Journal) -> None:
         """Pull in waits when somebody set the wall clock back: they would last until it is there again."""
@@ -170,19 +239,42 @@ class Life:
         except UnavailableError as error:  # costs the next start a check of the journal
             _log.warning("stop_not_recorded", why=error.message)
 
-    def _drain(self, assembly: Assembly, journal: Journal, server: ControlServer) -> int:
-        self._notifier.stopping()
-        _log.info("stopping")
+    def _drain(
+        self,
+        assembly: Assembly,
+        journal: Journal,
+        server: ControlServer,
+        signals: Signals,
+        following: Config | None,
+    ) -> ExitCode | Config:
+        """End this life: with work open after the grace, or, where another one follows, when the last lane ended."""
         self._wakeup.stop()
         assembly.detect.wake()
-        deadline = self._clock.monotonic() + GRACE
-        ended = [lane.join(max(0.0, deadline - self._clock.monotonic())) for lane in assembly.lanes]
+        if following is not None:
+            self._wait_for(assembly.lanes, lambda: signals.stop)
+        if signals.stop:
+            following = None
+            self._notifier.stopping()
+            _log.info("stopping")
+            deadline = self._clock.monotonic() + GRACE
+            self._wait_for(assembly.lanes, lambda: self._clock.monotonic() >= deadline)
+        still_working = [lane.name for lane in assembly.lanes if not lane.join(0)]
         server.stop()
-        if all(ended):
+        if not still_working:
             self._end_life(journal)
-            _log.info("stopped")
+            _log.info("stopped" if following is None else "life_ended")
         else:
-            names = [lane.name for lane, over in zip(assembly.lanes, ended, strict=True) if not over]
-            _log.warning("stopped_with_work_open", lanes=names)
+            _log.warning("stopped_with_work_open", lanes=still_working)
         assembly.context.alyx.close()
-        return ExitCode.OK
+        return ExitCode.OK if following is None else following
+
+    def _wait_for(self, lanes: Sequence[LaneThread], enough: Callable[[], bool]) -> None:
+        """Wait until all lanes have ended, or it is enough.
+
+        A reload waits for as long as the work at hand takes, which no life may share with the next one; it is the
+        watchdog that ends a lane which does not come back.
+        """
+        while (open_lanes := [lane for lane in lanes if not lane.join(0)]) and not enough():
+            self._status.say(f"finishing the work at hand: {', '.join(lane.name for lane in open_lanes)}")
+            open_lanes[0].join(DRAIN_STEP)
+            self._feed_watchdog([lane for lane in open_lanes if not lane.alive and not lane.join(0)])

@@ -103,20 +103,20 @@ def cancel(client: TransferClient, task_id: str) -> None:
 
 def _document(answer: GlobusHTTPResponse) -> Row:
     document: object = answer.data
-    if not isinstance(document, Mapping):
-        raise ValueError("it is no JSON object")  # noqa: TRY004 - what a service says is a value
-    return document
+    if isinstance(document, Mapping):
+        return document
+    raise ValueError("it is no JSON object")
 
 
 def _rows(answer: GlobusHTTPResponse) -> list[Row]:
     rows = _document(answer).get("DATA")
-    if not isinstance(rows, list):
-        raise ValueError("it has no rows")  # noqa: TRY004
-    return [row for row in rows if isinstance(row, Mapping)]
+    if isinstance(rows, list):
+        return [row for row in rows if isinstance(row, Mapping)]
+    raise ValueError("it has no rows")
 
 
 def _word(answer: GlobusHTTPResponse, name: str) -> str:
     word = _document(answer).get(name)
-    if not isinstance(word, str) or not word:
-        raise ValueError(f"it has no {name}")
-    return word
+    if isinstance(word, str) and word:
+        return word
+    raise ValueError(f"it has no {name}")

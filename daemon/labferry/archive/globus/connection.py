@@ -118,6 +118,7 @@ class Connection:
         try:
             token, seconds = self._grant()
         except (GlobusError, ValueError) as error:
+            self._consents = ()  # a wrong one must not keep us out for ever; the others are learned again
             failure = translate(error, _LOG_IN)
             if isinstance(failure, UnavailableError):
                 raise failure from error
@@ -180,9 +181,9 @@ def _token(answer: object) -> tuple[str, float]:
 
     for granted in _granted(answer):
         if granted.get("resource_server") == TransferScopes.resource_server:
-            token, seconds = granted.get("access_token"), granted.get("expires_in", 0)
+            token, seconds = granted.get("access_token"), granted.get("expires_in")
             if isinstance(token, str) and token.isascii() and token.isprintable() and token and " " not in token:
-                return token, float(seconds)
+                return token, float(seconds) if isinstance(seconds, int | float) else 0.0
     raise ValueError("no token for the Transfer service in it")
 
 

@@ -49,10 +49,10 @@ class Auth:
     def __call__(self, request: Request) -> Response:
         """Answer one request below `/v2/`."""
         try:
-            if request.line.startswith("POST /v2/oauth2/token/revoke"):
-                return self._revoke(request)
-            if request.line.startswith("POST /v2/oauth2/token"):
+            if (request.method, request.path) == ("POST", "/v2/oauth2/token"):
                 return self._grant(request)
+            if (request.method, request.path) == ("POST", "/v2/oauth2/token/revoke"):
+                return self._revoke(request)
         except GrantError as error:
             return error.response()
         identity = re.fullmatch(r"/v2/api/identities/([^/]+)/consents", request.path)

@@ -52,10 +52,10 @@ class Collection:
         RefusedError
             It is no path, or leads out of the collection.
         """
-        text = path.removeprefix("/~")
+        text = path[2:] or "/" if path == "/~" or path.startswith("/~/") else path
         if not text.startswith("/") or "\0" in text:
             raise bad_request("InvalidPath", f"{path!r} is not an absolute path")
-        found = os.fsencode(self.root) + b"/" + os.fsencode(posixpath.normpath(text)).lstrip(b"/")
+        found = os.path.join(os.fsencode(self.root), os.fsencode(posixpath.normpath(text)).lstrip(b"/"))
         if not _below(found, self.root):
             raise _denied(self, path)
         return found
@@ -201,7 +201,9 @@ def _attempt(collection: Collection, path: str, work: Callable[[], T], missing: 
 
 
 def _denied(collection: Collection, path: str) -> RefusedError:
-    message = f"Denied by endpoint, Error\nPath: {path}\nEndpoint: {collection.name} ({collection.id})\nPath not allowed"
+    message = (
+        f"Denied by endpoint, Error\nPath: {path}\nEndpoint: {collection.name} ({collection.id})\nPath not allowed"
+    )
     return RefusedError(403, "EndpointPermissionDenied", message)
 
 

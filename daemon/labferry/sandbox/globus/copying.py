@@ -91,9 +91,6 @@ def move(source: bytes, destination: bytes, wish: Wish, meter: Meter) -> Moved |
     """
     try:
         before = _regular(source)
-    except OSError as error:
-        raise _fault(error, source, at_source=True) from error
-    try:
         if _may_stay(source, before, destination, wish, meter):
             return None
         os.makedirs(os.path.dirname(destination), exist_ok=True)
@@ -106,7 +103,7 @@ def move(source: bytes, destination: bytes, wish: Wish, meter: Meter) -> Moved |
             return Moved(size, None)
         found = digest(destination, wish.algorithm, meter)
     except OSError as error:
-        raise _fault(error, destination) from error
+        raise _fault(error, source, destination) from error
     if wish.external_checksum not in (None, found):
         expected = f"expected {wish.external_checksum}, found {found}"
         raise FileFaultError(MISMATCH, f"{_shown(destination)}: {wish.algorithm} {expected}")
@@ -128,9 +125,10 @@ def digest(path: bytes, algorithm: str, meter: Meter) -> str:
 def _copy(source: bytes, destination: bytes, algorithm: str, meter: Meter) -> tuple[int, str]:
     found = hashlib.new(ALGORITHMS[algorithm], usedforsecurity=False)
     size = 0
-    with open(source, "rb") as reader, open(destination, "wb", buffering=0) as writer:
+    with open(source, "rb") as reader, open(destination, "wb") as writer:
         while chunk := reader.read(CHUNK):
             writer.write(chunk)
+            writer.flush()
             found.update(chunk)
             size += len(chunk)
             meter.transferred(len(chunk))
@@ -165,9 +163,12 @@ def _regular(path: bytes) -> os.stat_result:
     return status
 
 
-def _fault(error: OSError, path: bytes, *, at_source: bool = False) -> FileFaultError:
+def _fault(error: OSError, source: bytes, destination: bytes) -> FileFaultError:
+    at_source = error.filename == source
     code = _CODES.get(error.errno or 0, "ENDPOINT_ERROR")
-    return FileFaultError(code, f"{_shown(path)}: {error.strerror}", at_source=at_source)
+    return FileFaultError(
+        code, f"{_shown(source if at_source else destination)}: {error.strerror}", at_source=at_source
+    )
 
 
 def _shown(path: bytes) -> str:

@@ -47,14 +47,20 @@ class Fields:
         return self._values.get(key)
 
     def text(self, *keys: str) -> str | None:
-        """Return the first of these fields that holds a text; None and empty texts count as missing."""
+        """Return the first of these fields that holds a text; null and empty texts count as missing."""
         for key in keys:
-            value = self._values.get(key)
-            if value is None or (isinstance(value, str) and not value.strip()):
-                continue
-            if isinstance(value, str) and is_name(value):
-                return value.strip()
-            self.odd(key, value)
+            name = self.name(key, self._values.get(key))
+            if name is not None:
+                return name
+        return None
+
+    def name(self, key: str, value: object) -> str | None:
+        """Return a value of this field as text; None for nothing, and with a remark for what is no name."""
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        if isinstance(value, str) and is_name(value):
+            return value.strip()
+        self.odd(key, value)
         return None
 
     def required_text(self, key: str) -> str:
@@ -151,10 +157,12 @@ def shown(value: object) -> str:
     """Render a foreign value for a message: on one line, and short however large it is."""
     if isinstance(value, str):
         text = ascii(value[: _SHOWN + 1])
-    elif value is None or isinstance(value, bool | float):
-        text = {None: "null", True: "true", False: "false"}.get(value, str(value))
-    elif isinstance(value, int) and value.bit_length() < 4 * _SHOWN:
+    elif value is None:
+        text = "null"
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 4 * _SHOWN):
         text = str(value)
     else:
-        text = {list: "a list", dict: "an object", int: "a huge number"}.get(type(value), type(value).__name__)
+        text = "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else "a huge number"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

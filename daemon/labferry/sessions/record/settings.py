@@ -127,7 +127,7 @@ def parse_settings(content: bytes, name: str, timezone: tzinfo | None = None) ->
     """
     fields = Fields(_object(content, name), name, timezone)
     version = _version(fields)
-    is_new = (_generation(version) or 0) >= _NEW
+    is_new = _is_new(fields, version)
     start_keys = ("SESSION_START_TIME", "SESSION_DATETIME")
     start = fields.required_moment(*(start_keys if is_new else reversed(start_keys)))
     end = fields.moment("SESSION_END_TIME")
@@ -182,6 +182,12 @@ def _version(fields: Fields) -> str:
     return version
 
 
+def _is_new(fields: Fields, version: str) -> bool:
+    """Say whether the names of version 8 hold; a rig that runs from a working copy may have no version at all."""
+    generation = _generation(version)
+    return fields.get("ALYX_USER") is not None if generation is None else generation >= _NEW
+
+
 def _generation(version: str) -> int | None:
     match = _GENERATION.match(version)
     return int(match[0]) if match else None
@@ -191,7 +197,7 @@ def _creator(fields: Fields) -> str | None:
     """Return who ran the task: the field holds name, UUID and origin, or the name alone."""
     value = fields.get("PYBPOD_CREATOR")
     name = value[0] if isinstance(value, list) and value else value
-    return Fields({"PYBPOD_CREATOR": name}, "", None).text("PYBPOD_CREATOR")
+    return fields.name("PYBPOD_CREATOR", name)
 
 
 def _weight(fields: Fields) -> tuple[float | None, str]:
