@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO_APT := $(if $(filter 0,$(shell id -u)),apt-get,)
 
-.PHONY: demo test lint types layers check test-alyx mutants bench format clean
+.PHONY: demo test lint types layers check test-alyx mutants bench format clean install uninstall
 
 demo: $(VENV)/.installed
 	$(BIN)/labferry demo
@@ -35,6 +35,10 @@ mutants: $(VENV)/.tested
 
 bench: $(VENV)/.tested
 	$(BIN)/python benchmarks/run.py $(ONLY)
+
+# An interpreter that was named is passed on; the default here may be one that only its owner can run.
+install uninstall:
+	@$(if $(filter command line environment,$(origin PYTHON)),PYTHON="$(PYTHON)") PURGE="$(PURGE)" etc/install.sh $@
 
 format: $(VENV)/.tested
 	$(BIN)/ruff format .

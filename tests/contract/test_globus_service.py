@@ -14,23 +14,24 @@ from typing import Any
 
 import httpx
 import pytest
-from support.wait import wait_until
 
 from labferry.archive.base import StoppedError, never
 from labferry.archive.globus.document import label
 from labferry.archive.globus.faults import ConflictError
 from labferry.archive.globus.overwriting import directories
-from labferry.archive.globus.paths import CollectionMap, join, split
+from labferry.archive.globus.paths import CollectionMap, join
 from labferry.archive.globus.service import GlobusService
 from labferry.archive.globus.values import Entry, Submission, Task, TaskStatus, TransferItem
 from labferry.archive.globus.verification import arrivals_differ, counters_differ, missing_or_different
 from labferry.errors import BlockedError, ConfigError, LabferryError, NotYetError, UnavailableError
 from labferry.sandbox.run import Sandbox
 from labferry.sandbox.seed import LOCAL_ENDPOINT, SERVER_ENDPOINT
+from support.wait import wait_until
 
 HPC = "archive:hpc"
 NOBODY = "11111111-2222-4333-8444-555555555555"
 GRANTS = "POST /v2/oauth2/token"
+NUMBERS = count()  # no two tests write the same files
 
 
 @dataclass
@@ -38,7 +39,6 @@ class World:
     """A Globus with a lab server's collection and an archive's, and services that speak to it."""
 
     sandbox: Sandbox
-    _numbers: Iterator[int] = field(default_factory=count)
     _services: list[GlobusService] = field(default_factory=list)
 
     # --- services -------------------------------------------------------------------------------------------
@@ -69,19 +69,18 @@ class World:
 
     # --- files ----------------------------------------------------------------------------------------------
 
-    def cargo(self, *contents: bytes, folder: str = "") -> tuple[TransferItem, ...]:
+    def cargo(self, *contents: bytes) -> tuple[TransferItem, ...]:
         """New files on the lab server, and where they shall go."""
-        name = f"session{next(self._numbers)}"
-        source = self.sandbox.places.watch_root / name
-        source.mkdir(parents=True)
-        mapping = CollectionMap("/", "/")
+        name = f"session{next(NUMBERS)}"
+        folder = self.sandbox.places.watch_root / name
+        folder.mkdir(parents=True)
         items = []
         for number, content in enumerate(contents):
-            file = source / f"{number}.npy"
+            file = folder / f"{number}.npy"
             file.write_bytes(content)
-            there = join(f"/cortexlab/Subjects/{name}", folder, file.name) if folder else join("/lab", name, file.name)
-            md5 = hashlib.md5(content).hexdigest()
-            items.append(TransferItem(mapping.to_collection(bytes(file)), there, len(content), md5))
+            source = CollectionMap("/", "/").to_collection(bytes(file))
+            destination = join("/lab/Subjects", name, f"alf/{number}.npy")
+            items.append(TransferItem(source, destination, len(content), hashlib.md5(content).hexdigest()))
         return tuple(items)
 
     def place(self, item: TransferItem) -> Path:
@@ -89,7 +88,7 @@ class World:
         return self.sandbox.places.archive / item.destination.lstrip("/")
 
     def submission(self, service: GlobusService, items: tuple[TransferItem, ...]) -> Submission:
-        batch = f"b{next(self._numbers)}"
+        batch = f"b{next(NUMBERS)}"
         return Submission(service.new_submission_id(), label("contract", batch), LOCAL_ENDPOINT, SERVER_ENDPOINT, items)
 
     def ended(self, service: GlobusService, task_id: str) -> Task:
@@ -135,12 +134,9 @@ def _sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 @pytest.fixture
 def world(_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    world = World(_sandbox, _numbers=_NUMBERS)
+    world = World(_sandbox)
     yield world
     world.leave()
-
-
-_NUMBERS = count()
 
 
 @pytest.fixture
@@ -205,7 +201,7 @@ def test_bad_input_an_endpoint_that_does_not_exist_is_not_an_empty_folder(
 
 
 def test_map_08_files_arrive_and_are_verified_three_times(world: World, service: GlobusService) -> None:
-    items = world.cargo(b"spikes", b"", b"x" * 100_000, folder="alf/probe00")
+    items = world.cargo(b"spikes", b"", b"x" * 100_000)
     submission = world.submission(service, items)
     task = world.ended(service, service.submit(submission))
     assert task.status is TaskStatus.SUCCEEDED
@@ -360,9 +356,12 @@ def test_bad_input_a_task_that_is_suspended_says_so(
 ) -> None:
     world.fault(action="task", match=SERVER_ENDPOINT, becomes=becomes)
     task_id = service.submit(world.submission(service, world.cargo(b"rest")))
-    wait_until(lambda: service.tasks([task_id])[task_id].faults, what="the fault")
-    task = wait_until(lambda: next(iter(service.tasks([task_id]).values())))
-    assert (task.status, task.paused) == (status, paused)
+
+    def says_so() -> bool:
+        task = service.tasks([task_id])[task_id]
+        return (task.status, task.paused) == (status, paused)
+
+    wait_until(says_so, what=f"the task being {becomes}")
     service.cancel(task_id)
 
 
@@ -424,6 +423,21 @@ def test_a_token_that_is_never_accepted_is_a_login_that_is_needed(world: World, 
         service.new_submission_id()
     assert caught.value.code == "globus_login"
     assert world.requests()[before:].count("GET /v0.10/submission_id") == 2
+
+
+def test_a_token_is_renewed_before_it_ends(world: World, service: GlobusService) -> None:
+    """Also where the Transfer token is not the first of those that were granted."""
+    form = {"grant_type": "client_credentials"}
+    client = (world.sandbox.client_id, world.secret)
+    granted = httpx.post(f"{world.sandbox.globus_auth_url}/v2/oauth2/token", data=form, auth=client).json()
+    other = {"resource_server": "auth.globus.org", "access_token": "other", "expires_in": 172800}
+    body = {**other, "other_tokens": [{**granted, "expires_in": 59}]}
+    world.fault(match=GRANTS, action="status", status=200, body=body)
+    before = len(world.requests())
+    for _ in range(3):
+        service.new_submission_id()
+    id_request = "GET /v0.10/submission_id"
+    assert world.requests()[before:] == [GRANTS, id_request, GRANTS, id_request, id_request]
 
 
 def consent(times: int | None) -> dict[str, Any]:
@@ -576,11 +590,11 @@ def test_bad_input_a_blocked_service_does_not_delay_the_end_of_the_daemon(world:
 
 def test_no_message_holds_a_secret(world: World, service: GlobusService) -> None:
     """Whatever is answered, neither the secret nor a token is repeated to an operator."""
-    tokens = []
+    messages = []
     for status in (400, 401, 403, 404, 409, 429, 500, 502):
         world.fault(match="GET /v0.10/submission_id", action="status", status=status, times=None)
         with pytest.raises(LabferryError) as caught:
             service.new_submission_id()
-        tokens.append(caught.value.message)
+        messages.append(caught.value.message)
         world.clear_faults()
-    assert not [message for message in tokens if world.secret in message or "Bearer" in message]
+    assert not [message for message in messages if world.secret in message or "Bearer" in message]

@@ -88,6 +88,10 @@ class RemoteDataset:
         """Collection, revision and name."""
         return (self.collection, self.revision, self.name)
 
+    def record_at(self, repository: str, path: str) -> RemoteFileRecord | None:
+        """Return its record in a repository; other paths there (an unpadded number) are other files."""
+        return next((r for r in self.file_records if (r.repository, r.relative_path) == (repository, path)), None)
+
 
 class SessionDatasets(Mapping[DatasetKey, RemoteDataset]):
     """The datasets of one session by collection, revision and name.

@@ -8,7 +8,6 @@ from labferry.alyx.file_records import ensure_file_record, mark_exists
 from labferry.alyx.registration import RemoteDataset, registered_datasets
 from labferry.engine.context import ALYX, Context
 from labferry.engine.planning import repository_of
-from labferry.engine.register import record_at
 from labferry.errors import BlockedError
 from labferry.journal.rows import ItemRow, SessionRow, TransferRow
 from labferry.model import show_path
@@ -50,7 +49,7 @@ def mark(context: Context, session: SessionRow, transfer: TransferRow, beat: Cal
 
 def _mark_one(context: Context, session: SessionRow, row: ItemRow, there: RemoteDataset, repository: str) -> None:
     relative = context.alyx_path_of(session, row.path)
-    record = record_at(there, repository, relative)
+    record = there.record_at(repository, relative)
     if record is None:
         record = ensure_file_record(context.alyx, there.id, repository, relative)
     if not record.exists:

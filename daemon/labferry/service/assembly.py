@@ -26,7 +26,7 @@ from labferry.engine.lanes import LaneThread
 from labferry.engine.observing import ObserveStage
 from labferry.engine.planning import needs_of
 from labferry.engine.policy import Limits
-from labferry.engine.register import Register
+from labferry.engine.registering.stage import Register
 from labferry.engine.resolve import Resolve
 from labferry.engine.seal import Seal
 from labferry.engine.wakeup import Wakeup

@@ -1,9 +1,4 @@
-"""Third stage of a register job: the session and its files in Alyx, exactly once.
-
-Every remote effect is a step: committed in the journal before it is sent, its answer after it came. A step
-without an answer is first looked up; what Alyx already has is adopted, the rest is sent again only when the
-server certainly stands still (ruling 13).
-"""
+"""The files of a session: what Alyx lacks is posted in chunks, what it has is adopted, what it refuses is named."""
 
 from __future__ import annotations
 
@@ -28,96 +23,28 @@ from labferry.alyx.registration import (
     post_files,
     registered_datasets,
 )
-from labferry.alyx.sessions import create_session, find_session, owner, session_record
 from labferry.datasets import collection_revision_name
-from labferry.engine.context import ALYX, Context
-from labferry.engine.elapsed import Elapsed
+from labferry.engine.context import Context
 from labferry.engine.outbox import outbox
-from labferry.engine.resolve import require_key
-from labferry.engine.seal import is_carried, require_nothing_new
+from labferry.engine.registering.patience import Patience
 from labferry.engine.unchanged import require_unchanged
 from labferry.errors import BlockedError, NotYetError
 from labferry.journal.files import KnownRecord
-from labferry.journal.jobs import Move
 from labferry.journal.rows import FileRow, JobRow, SessionRow
-from labferry.model import Done, JobState, Outcome, show_path
+from labferry.model import show_path
 
-SESSION_STEP = "session"
 FILES_STEP = "files"
 LOOK_STEP = "look"
-OTHER_CREATOR_WAIT = 600.0  # seconds between looks for a session that another program creates
 
 
-class Register:
-    """Bring one sealed session into Alyx."""
+class EnsureFiles:
+    """Bring the datasets of a session into Alyx."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, patience: Patience) -> None:
         self._context = context
-        self._elapsed = Elapsed(context.clock)
-        self._slowest = 0.0  # seconds that Alyx took for the slowest request of this life
+        self._patience = patience
 
-    def __call__(self, job: JobRow, beat: Callable[[str, float], None]) -> Outcome:
-        """Ensure the session, ensure its files, look at the result."""
-        context = self._context
-        session = context.session_of(job)
-        folder = context.folder_of(session)
-        require_key(context, session)
-        beat(f"registering {show_path(session.path)}", 5 * context.config.alyx.timeout)
-        eid = self._ensure_session(job, session)
-        context.reachable(ALYX)
-        files = context.journal.files.datasets(session.id)
-        remote = self._settled_datasets(job, eid)
-        refused = self._ensure_files(job, session, folder, files, remote, beat)
-        self._check(eid, session, refused)
-        if not context.root_of(session).archive:  # otherwise this is looked at before archiving
-            require_nothing_new(folder, context.journal.files.of_session(session.id))
-        if refused:
-            raise refused_together(refused)
-        return Done()
-
-    # --- the session --------------------------------------------------------------------------------------
-
-    def _ensure_session(self, job: JobRow, session: SessionRow) -> str:
-        """Return the session's id in Alyx; create it when nobody did."""
-        context, steps = self._context, self._context.journal.steps
-        parsed = context.parsed(session)
-        assert session.lab is not None, "resolved before"
-        server = context.config.server_name
-        key = (session.subject, session.date, session.number)
-        found = find_session(context.alyx, *key)
-        if found is None:
-            if not context.config.registration.create_sessions:
-                raise NotYetError(
-                    "session_not_on_alyx", f"Alyx has no session {parsed.alyx_path} yet", OTHER_CREATOR_WAIT
-                )
-            if steps.get(job.id, SESSION_STEP) is not None:
-                # An earlier creation may still be on its way: two of them would be two sessions.
-                self._require_quiet_since_sent(job, SESSION_STEP)
-            record = session_record(parsed, lab=session.lab, user=context.config.alyx.username, server_name=server)
-            self._elapsed.begin(job.id, SESSION_STEP)
-            with outbox(steps, job.id, SESSION_STEP, record):
-                created = create_session(context.alyx, record)
-            steps.answer(job.id, SESSION_STEP, {"id": created.id})
-            found = find_session(context.alyx, *key)  # a second creator at the same moment shows now
-        if found is None:
-            raise NotYetError("answer_lost", f"Alyx does not show session {parsed.alyx_path} yet", 5.0)
-        other = owner(found.json)
-        if other is not None and other != server:
-            raise BlockedError(
-                "owned_by_other_server", f"session {parsed.alyx_path} ({found.id}) was registered by server {other}"
-            )
-        context.journal.sessions.found_on_alyx(session.id, found.id)
-        return found.id
-
-    def _require_quiet_since_sent(self, job: JobRow, step: str) -> None:
-        patience = max(self._context.config.registration.resend_after, 3 * self._slowest)
-        wait = patience - self._elapsed.seconds(job.id, step)
-        if wait > 0:
-            raise NotYetError("files_in_flight", "the answer to the last request was lost; Alyx is given time", wait)
-
-    # --- files --------------------------------------------------------------------------------------------
-
-    def _settled_datasets(self, job: JobRow, eid: str) -> SessionDatasets:
+    def settled_datasets(self, job: JobRow, eid: str) -> SessionDatasets:
         """Return what Alyx has for the session, once no request of ours can be in flight (ruling 13)."""
         steps = self._context.journal.steps
         remote = registered_datasets(self._context.alyx, eid)
@@ -127,15 +54,15 @@ class Register:
         )
         if open_step is None:
             return remote
-        self._require_quiet_since_sent(job, open_step.name)
+        self._patience.require_over(job.id, open_step.name)
         seen = f"{open_step.name} {fingerprint(remote)}"
         look = steps.get(job.id, LOOK_STEP)
         every = self._context.config.registration.resend_look_every
         if look is None or look.request != json.dumps(seen):
             steps.send(job.id, LOOK_STEP, seen)
-            self._elapsed.begin(job.id, LOOK_STEP)
+            self._patience.sent(job.id, LOOK_STEP)
             raise NotYetError("files_in_flight", "watching what becomes of the last request", every)
-        wait = every - self._elapsed.seconds(job.id, LOOK_STEP)
+        wait = every - self._patience.elapsed.seconds(job.id, LOOK_STEP)
         if wait > 0:
             raise NotYetError("files_in_flight", "watching what becomes of the last request", wait)
         with self._context.journal.together():
@@ -143,7 +70,7 @@ class Register:
             steps.drop(job.id, LOOK_STEP)
         return remote
 
-    def _ensure_files(
+    def ensure(
         self,
         job: JobRow,
         session: SessionRow,
@@ -196,7 +123,7 @@ class Register:
         )
         earlier = steps.of_job(job.id)
         name = f"{FILES_STEP}:{earlier[-1].id + 1 if earlier else 1}"
-        self._elapsed.begin(job.id, name)
+        self._patience.sent(job.id, name)
         try:
             with outbox(steps, job.id, name, {"filenames": body["filenames"]}):
                 answer = post_files(context.alyx, body)
@@ -204,7 +131,7 @@ class Register:
             return self._without(job, session, folder, chunk, error)
         except RefusedError as error:
             return self._without_untyped(job, session, folder, chunk, error)
-        self._slowest = max(self._slowest, self._elapsed.seconds(job.id, name))
+        self._patience.answered(job.id, name)
         wrong = compare_answer(body, answer)
         with context.journal.together():
             steps.answer(job.id, name, {"datasets": len(answer), "wrong": wrong})
@@ -240,7 +167,7 @@ class Register:
     def _record_here(self, session: SessionRow, file: FileRow, there: RemoteDataset) -> RemoteFileRecord | None:
         """Return Alyx' record that the file is on this server, under the path that we register."""
         assert session.repository is not None
-        return record_at(there, session.repository, self._context.alyx_path_of(session, file.path))
+        return there.record_at(session.repository, self._context.alyx_path_of(session, file.path))
 
     def _conflict(self, session: SessionRow, file: FileRow, there: RemoteDataset) -> BlockedError | None:
         """Never post over content that we did not write, nor over content that is archived (ruling 10)."""
@@ -268,7 +195,7 @@ class Register:
         records = [KnownRecord(r.id, r.repository, r.relative_path, r.exists) for r in entry.file_records]
         self._context.journal.files.registered(file.id, entry.id, file.md5 or "", records)
 
-    def _check(self, eid: str, session: SessionRow, refused: list[BlockedError]) -> None:
+    def check(self, eid: str, session: SessionRow, refused: list[BlockedError]) -> None:
         """Look at the result: every file is in Alyx with the hash it has here."""
         remote = registered_datasets(self._context.alyx, eid)
         files = self._context.journal.files.datasets(session.id)  # those that were not left out
@@ -282,28 +209,10 @@ class Register:
                 "files_in_flight", f"{len(missing)} files are not in Alyx as they are here yet: {missing[0]}, …", 5.0
             )
 
-    def finish(self, job: JobRow, move: Move) -> bool:
-        """Commit the end; a finished registration adds the archive jobs in the same transaction."""
-        context = self._context
-        if move.state is not JobState.WAITING:
-            self._elapsed.forget(job.id)
-        if move.state is not JobState.DONE:
-            return context.journal.jobs.finish_attempt(job, move)
-        session = context.session_of(job)
-        root = context.root_of(session)
-        files = context.journal.files.of_session(session.id)
-        carried = sum(f.size for f in files if any(is_carried(f, context.config.archive[t]) for t in root.archive))
-        return context.journal.jobs.complete_registration(job, move, root.archive, carried)
-
 
 def key_of(file: FileRow) -> DatasetKey:
     """Return how Alyx names a file: collection, revision, name."""
     return collection_revision_name(file.path)
-
-
-def record_at(there: RemoteDataset, repository: str, path: str) -> RemoteFileRecord | None:
-    """Return Alyx' record of a dataset in a repository; other paths there (an unpadded number) are other files."""
-    return next((r for r in there.file_records if (r.repository, r.relative_path) == (repository, path)), None)
 
 
 def is_named(file: FileRow, name: str) -> bool:
@@ -329,10 +238,3 @@ def fingerprint(remote: SessionDatasets) -> str:
         records = ",".join(sorted(f"{r.id}={r.exists}" for r in there.file_records))
         digest.update(f"{key}|{there.id}|{there.hash}|{records}\n".encode())
     return digest.hexdigest()
-
-
-def refused_together(refused: list[BlockedError]) -> BlockedError:
-    """Return one error for all files that could not be sent; the first one's code leads."""
-    first = refused[0]
-    more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-    return BlockedError(first.code, f"{first.message}{more}; all other files are registered", first.hint)

@@ -1,0 +1,65 @@
+"""The stage: the session, its files, a look at the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from labferry.engine.context import ALYX, Context
+from labferry.engine.registering.files import EnsureFiles
+from labferry.engine.registering.patience import Patience
+from labferry.engine.registering.session import EnsureSession
+from labferry.engine.resolve import require_key
+from labferry.engine.seal import is_carried, require_nothing_new
+from labferry.errors import BlockedError
+from labferry.journal.jobs import Move
+from labferry.journal.rows import JobRow
+from labferry.model import Done, JobState, Outcome, show_path
+
+
+class Register:
+    """Bring one sealed session into Alyx."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._patience = Patience(context.clock, context.config.registration.resend_after)
+        self._session = EnsureSession(context, self._patience)
+        self._files = EnsureFiles(context, self._patience)
+
+    def __call__(self, job: JobRow, beat: Callable[[str, float], None]) -> Outcome:
+        """Ensure the session, ensure its files, look at the result."""
+        context = self._context
+        session = context.session_of(job)
+        folder = context.folder_of(session)
+        require_key(context, session)
+        beat(f"registering {show_path(session.path)}", 5 * context.config.alyx.timeout)
+        eid = self._session(job, session)
+        context.reachable(ALYX)
+        files = context.journal.files.datasets(session.id)
+        remote = self._files.settled_datasets(job, eid)
+        refused = self._files.ensure(job, session, folder, files, remote, beat)
+        self._files.check(eid, session, refused)
+        if not context.root_of(session).archive:  # otherwise this is looked at before archiving
+            require_nothing_new(folder, context.journal.files.of_session(session.id))
+        if refused:
+            raise refused_together(refused)
+        return Done()
+
+    def finish(self, job: JobRow, move: Move) -> bool:
+        """Commit the end; a finished registration adds the archive jobs in the same transaction."""
+        context = self._context
+        if move.state is not JobState.WAITING:
+            self._patience.elapsed.forget(job.id)
+        if move.state is not JobState.DONE:
+            return context.journal.jobs.finish_attempt(job, move)
+        session = context.session_of(job)
+        root = context.root_of(session)
+        files = context.journal.files.of_session(session.id)
+        carried = sum(f.size for f in files if any(is_carried(f, context.config.archive[t]) for t in root.archive))
+        return context.journal.jobs.complete_registration(job, move, root.archive, carried)
+
+
+def refused_together(refused: list[BlockedError]) -> BlockedError:
+    """Return one error for all files that could not be sent; the first one's code leads."""
+    first = refused[0]
+    more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+    return BlockedError(first.code, f"{first.message}{more}; all other files are registered", first.hint)
