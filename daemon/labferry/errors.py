@@ -286,6 +286,11 @@ CODES: dict[str, Code] = {
         "the archive holds a file of the same name and size, and it was not written from here",
         "Nothing was overwritten. Compare it with the session's file, move it away, then `labferry retry SESSION`.",
     ),
+    "target_path": Code(
+        "blocked",
+        "the archive's path cannot be told for this session",
+        "Correct `path` of the archive, the repository's globus_path in Alyx, or the lab, then `labferry retry SESSION`.",
+    ),
     "transfer_refused": Code(
         "blocked",
         "Globus does not accept the transfer",

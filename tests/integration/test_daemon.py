@@ -177,6 +177,7 @@ def test_ready_is_said_when_the_socket_answers_and_the_roots_were_scanned(lab: L
         lab.environment["NOTIFY_SOCKET"] = str(lab.directory / "notify")
         lab.start()
         assert systemd.recv(1024).startswith(b"STATUS=starting")
+        assert systemd.recv(1024) == b"STATUS=1 session settling"
         assert systemd.recv(1024) == b"READY=1"
         status = lab.status()
         assert status["sessions"]["settling"] == 1

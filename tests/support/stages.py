@@ -12,7 +12,7 @@ from labferry.config import load
 from labferry.engine.context import Context
 from labferry.engine.outcomes import outcome_of
 from labferry.engine.policy import Limits, decide
-from labferry.engine.register import Register
+from labferry.engine.registering.stage import Register
 from labferry.engine.resolve import Resolve
 from labferry.engine.seal import Seal
 from labferry.engine.wakeup import Wakeup

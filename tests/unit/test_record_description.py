@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.records import DESCRIPTION, describe, new_settings, record_of, trial, write_task
-from support.trees import SHARED, needs_shared
 
 from labferry.errors import BlockedError
 from labferry.sessions.record import Device, SessionFolder, Sync, Task, parse_description, read_description
+from support.records import DESCRIPTION, describe, new_settings, record_of, trial, write_task
+from support.trees import SHARED, needs_shared
 
 REAL = """
 devices:

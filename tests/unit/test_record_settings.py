@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from support.records import DAY, NUMBER, SETTINGS, SUBJECT, new_settings, old_settings
-from support.trees import SHARED, needs_shared
 
 from labferry.errors import BlockedError
 from labferry.sessions.record import TaskSettings, parse_settings
 from labferry.sessions.record.moments import local_moment
+from support.records import DAY, NUMBER, SETTINGS, SUBJECT, new_settings, old_settings
+from support.trees import SHARED, needs_shared
 
 
 def parse(values: object) -> TaskSettings:

@@ -8,12 +8,12 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from support.records import TRIALS, jsonable, trial
-from support.trees import SHARED, needs_shared
 
 from labferry.errors import BlockedError
 from labferry.sessions.record import Trials, read_trials
 from labferry.sessions.record.trials import LONGEST_LINE
+from support.records import TRIALS, jsonable, trial
+from support.trees import SHARED, needs_shared
 
 
 def read(content: bytes) -> Trials:

@@ -140,6 +140,7 @@ class Life:
         self._status.say("starting: the first look at every root")
         server.start()
         assembly.detect.first_scan()
+        self._status.keep(lambda: self._summary(assembly, live))
         self._notifier.ready()
         _log.info("ready", socket=self._config.control.socket)
         if self._reloaded:

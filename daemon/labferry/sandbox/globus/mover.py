@@ -129,29 +129,32 @@ class Mover:
         with self._changed:
             while not self._stopping:
                 rows = [] if self._resting else self._tasks.live()
-                if chosen := next((row for row in rows if self._is_due(int(row["number"]))), None):
+                if chosen := next((row for row in rows if self._is_due(row)), None):
                     self._memory.working.add(int(chosen["number"]))
                     return chosen
                 self._changed.wait(_LOOK_EVERY if rows else None)
             return None
 
-    def _is_due(self, task: int) -> bool:
-        memory = self._memory
+    def _is_due(self, row: Row) -> bool:
+        task, memory = int(row["number"]), self._memory
         if task in memory.working or task in memory.dropped:
             return False
         if (rule := memory.caught.get(task)) is not None:
-            if self._faults.has(rule):
+            if self._faults.has(rule) and not self._is_over(row):
                 return False
             del memory.caught[task]
             memory.begun.discard(task)
             memory.due.pop(task, None)
         return memory.due.get(task, 0.0) <= time.monotonic()
 
+    def _is_over(self, row: Row) -> bool:
+        return self._clock.now() >= float(row["deadline"])
+
     # --- one pass over a task -----------------------------------------------------------------------------
 
     def _work(self, row: Row) -> None:
         number = int(row["number"])
-        if self._clock.now() >= row["deadline"]:
+        if self._is_over(row):
             self._tasks.end(number, "FAILED", "EXPIRED", "the task did not complete by its deadline")
             return
         if number not in self._memory.begun:
