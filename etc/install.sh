@@ -45,6 +45,7 @@ install_all() {
     make_user
     make_program "$python"
     make_places
+    put 755 "$source/etc/systemd/reload.sh" "$program/reload"
     put 644 "$source/etc/systemd/labferry.service" "$unit"
     put 644 "$source/docs/labferry.1" "$manual"
     for page in operate commands configuration codes control; do
@@ -100,7 +101,7 @@ make_program() {
     fi
     echo "Installing labferry into $program/venv …"
     "$program/venv/bin/python" -m pip --disable-pip-version-check install --quiet --upgrade "$source"
-    ln -sfn "$program/venv/bin/labferry" "$command"
+    link "$program/venv/bin/labferry" "$command"
 }
 
 make_places() {
@@ -110,7 +111,7 @@ make_places() {
     [ -e "$config/alyx-password" ] || install -m 600 /dev/null "$config/alyx-password"
     [ -d "$credentials" ] || install -d -m 700 "$credentials"
     for name in $secrets; do
-        ln -sfn "$config/$name" "$credentials/labferry.$name"
+        link "$config/$name" "$credentials/labferry.$name"
     done
     [ -d "$state" ] || install -d -m 700 -o labferry -g labferry "$state"
 }
@@ -118,6 +119,11 @@ make_places() {
 # put MODE FILE PLACE: only where it is another one.
 put() {
     cmp -s "$2" "$3" || install -D -m "$1" "$2" "$3"
+}
+
+# link PLACE NAME: the same.
+link() {
+    [ "$(readlink "$2")" = "$1" ] || ln -sfn "$1" "$2"
 }
 
 put_completion() {

@@ -18,8 +18,10 @@ import httpx
 import pytest
 
 from labferry.config import load
+from labferry.config.model import DirectoryArchive, GlobusArchive
 from labferry.sandbox.rig_session import DEFAULT_SUBJECTS
 from labferry.sandbox.run import Sandbox
+from labferry.sandbox.seed import LOCAL_ENDPOINT, SERVER_ENDPOINT
 
 
 @contextlib.contextmanager
@@ -60,6 +62,12 @@ def test_the_sandbox_prints_one_line_when_it_is_up_and_ends_when_told(tmp_path: 
             found = http.get("/subjects", params={"nickname": "NYU-11"}).json()["results"]
         assert [row["lab"] for row in found] == ["cortexlab"]
         assert httpx.get(said["data_url"]).status_code == 404
+        assert httpx.get(f"{said['globus_transfer_url']}/v0.10/submission_id").status_code == 401
+        assert said["env"] == {
+            "LABFERRY_CONFIG": said["config"],
+            "GLOBUS_SDK_SERVICE_URL_TRANSFER": said["globus_transfer_url"],
+            "GLOBUS_SDK_SERVICE_URL_AUTH": said["globus_auth_url"],
+        }
         process.send_signal(number)
         rest, _ = process.communicate(timeout=20)
         assert (process.returncode, rest) == (0, "")
@@ -71,8 +79,35 @@ def test_the_configuration_is_ready_for_the_daemon(tmp_path: Path) -> None:
         assert config.server_name == "sandbox"
         assert config.alyx.url == sandbox.alyx_url
         assert [(root.name, root.archive) for root in config.roots] == [("rig", ("server",))]
-        assert stat.S_IMODE(sandbox.password_file.stat().st_mode) == 0o600
-        assert sandbox.password_file.read_text("utf-8").strip() not in sandbox.config.read_text("utf-8")
+        server = config.archive["server"]
+        assert isinstance(server, GlobusArchive)
+        assert (server.endpoint, server.path) == (SERVER_ENDPOINT, "auto")
+        assert (config.globus.endpoint, config.globus.client_id) == (LOCAL_ENDPOINT, sandbox.client_id)
+        assert (config.globus.transfer_url, config.globus.auth_url) == (sandbox.globus_transfer_url,) * 2
+        assert config.globus.client_secret_file == str(sandbox.client_secret_file)
+        for file in (sandbox.password_file, sandbox.client_secret_file):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            assert file.read_text("utf-8").strip() not in sandbox.config.read_text("utf-8")
+
+
+def test_the_archive_can_be_a_directory(tmp_path: Path) -> None:
+    with running(tmp_path / "box", "--archive", "directory") as (_, said):
+        config = load(said["config"], {})
+        server = config.archive["server"]
+        assert isinstance(server, DirectoryArchive)
+        assert server.path == str(tmp_path / "box" / "archive" / "{lab}" / "Subjects")
+        assert (config.globus.endpoint, config.globus.transfer_url) == (LOCAL_ENDPOINT, "")
+
+
+def test_globus_keeps_its_port_unless_somebody_else_has_it(tmp_path: Path) -> None:
+    with Sandbox(tmp_path) as first:
+        url = first.globus_transfer_url
+    with Sandbox(tmp_path) as second:
+        assert second.globus_transfer_url == url
+        assert second.globus_auth_url == url
+    with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))), Sandbox(tmp_path) as third:
+        assert third.globus_transfer_url != url
+        assert third.globus_transfer_url in third.config.read_text("utf-8")
 
 
 def test_started_again_it_goes_on_where_it_was_at_new_addresses(tmp_path: Path) -> None:
@@ -135,6 +170,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         (["--subject", "KS005:nolab"], 1, "cortexlab, mainenlab"),
         (["--port", "-1"], 2, "--port"),
         (["--throttle", "often"], 2, "--throttle"),
+        (["--archive", "tape"], 2, "--archive"),
     ],
 )
 def test_bad_options_end_with_a_sentence(tmp_path: Path, options: list[str], code: int, text: str) -> None:

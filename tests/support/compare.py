@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from labferry.archive.naming import dataset_id
 from support.lab import Lab, archived_files
 from support.wait import wait_until
 
 
 def without_ids(lab: Lab) -> dict[str, Any]:
-    """Return everything that is outside the daemon and must not depend on crashes: no ids, no times."""
+    """Return everything that is outside the daemon and must not depend on crashes: no ids, no times.
+
+    How many tasks Globus accepted is the same from run to run where one session travels; who travels with whom is not.
+    """
     state = lab.state()
+    tasks = state["globus"]["tasks"]
     sessions = {
         s["id"]: (s["subject"], s["start_time"], s["number"], s["lab"], str(s["json"]), s["users"])
         for s in state["sessions"]
@@ -35,8 +42,26 @@ def without_ids(lab: Lab) -> dict[str, Any]:
         "water": len(state["water_administrations"]),
         "notes": len(state["notes"]),
         "archive": archived_files(lab),
+        "tasks": sorted((task["status"], task["fatal_error"]) for task in tasks),
+        "carried": sorted(_known_name(item["destination_path"]) for task in tasks for item in task["items"]),
+        "transferred": sum(task["files_transferred"] for task in tasks),
+        "skipped": sum(task["files_skipped"] for task in tasks),
         "source": sorted(p.relative_to(lab.root).as_posix() for p in lab.root.rglob("*")),
     }
+
+
+def require_carried_once(found: dict[str, Any]) -> None:
+    """Fail unless Globus was asked once for each file that is in the archive, and copied it."""
+    assert {name: times for name, times in Counter(found["carried"]).items() if times > 1} == {}
+    assert found["carried"] == sorted(f"/{name}" for name in found["archive"])
+    assert (found["transferred"], found["skipped"]) == (len(found["archive"]), 0)
+    assert {status for status, _ in found["tasks"]} == {"SUCCEEDED"}
+
+
+def _known_name(path: str) -> str:
+    """Return a path in the archive without the dataset's id."""
+    known = dataset_id(os.fsencode(path))
+    return os.fsdecode(known[1]) if known else path
 
 
 def names_in_alyx(lab: Lab, subject: str = "KS005") -> list[str]:

@@ -29,6 +29,7 @@ FAST = {
     "LABFERRY_DETECTION__SCAN_EVERY": "0.2",
     "LABFERRY_REGISTRATION__RESEND_AFTER": "0.3",
     "LABFERRY_REGISTRATION__RESEND_LOOK_EVERY": "0.2",
+    "LABFERRY_GLOBUS__POLL_EVERY": "0.2",
     "LABFERRY_WORKER__BACKOFF_MAX": "1",
 }
 
@@ -233,12 +234,16 @@ class Lab:
         with closing(sqlite3.connect(f"file:{self.state_dir}/journal.sqlite?mode=ro", uri=True)) as connection:
             return connection.execute(sql, values).fetchall()
 
+    def count(self, state: str) -> int:
+        """Return how many sessions are in a state; none while the daemon does not answer."""
+        return int(self.status()["sessions"].get(state, 0)) if self.answers() else 0
+
     def wait_for(self, state: str, sessions: int = 1, timeout: float = 30) -> None:
         """Wait until so many sessions are in a state."""
 
         def reached() -> bool:
             assert self.daemon is None or self.daemon.process.poll() is None, self.log[-3000:]
-            return self.answers() and self.status()["sessions"].get(state, 0) >= sessions
+            return self.count(state) >= sessions
 
         wait_until(reached, timeout=timeout, what=lambda: f"{sessions} sessions {state}\n{self.log[-3000:]}")
 
@@ -305,6 +310,11 @@ class Lab:
     def wait_for_fault(self, rule: int, timeout: float = 20) -> None:
         """Wait until a rule acted."""
         self.sandbox(f"faults?wait={rule}&timeout={timeout}")
+
+    def hits(self, rule: int) -> int:
+        """Return how often a rule acted."""
+        rules = {one["id"]: one for one in json.loads(self.sandbox("faults"))}
+        return int(rules[rule]["hits"])
 
     def clear_faults(self) -> None:
         """Remove all rules; what they hold goes on."""

@@ -13,6 +13,7 @@ from labferry.engine.context import Context
 from labferry.engine.outcomes import outcome_of
 from labferry.engine.policy import Limits, decide
 from labferry.engine.registering.stage import Register
+from labferry.engine.reports.live import LiveState
 from labferry.engine.resolve import Resolve
 from labferry.engine.seal import Seal
 from labferry.engine.wakeup import Wakeup
@@ -23,7 +24,7 @@ from labferry.journal.rows import JobRow, SessionRow
 from labferry.model import JobState, Stage, Waiting
 from labferry.sandbox.configfile import ArchiveKind
 from labferry.sandbox.run import Sandbox
-from labferry.service.assembly import assemble
+from labferry.service.assembly import assemble, used_archives
 from support.clock import FakeClock
 
 LIMITS = Limits(max_attempts=10, backoff_max=900.0)
@@ -67,10 +68,12 @@ class StageBench:
             Stage.SEAL: Seal(self.context),
             Stage.REGISTER: Register(self.context),
         }
-        for lane in assembly.lanes:
-            if isinstance(lane, Worker) and lane.name == "archive-server":
-                self.runs.update(lane.stages)
+        archives = {lane.name.removeprefix("archive-"): lane for lane in assembly.lanes if isinstance(lane, Worker)}
+        self.archives: dict[str, StageRun] = {
+            name: archives[name].stages[Stage.ARCHIVE] for name in used_archives(config)
+        }
         self._detect = assembly.detect
+        self.live = LiveState((), assembly.detect, started_at=self.clock.now(), log_file=state / "labferry.jsonl")
         for root in config.roots:
             self.journal.sessions.meet_root(root.name, os.fsencode(root.path), root.layout)
 
@@ -102,11 +105,11 @@ class StageBench:
         """Return the newest job of a session."""
         return self.journal.jobs.of_session(session.id)[-1]
 
-    def step(self, stage: Stage) -> Move:
+    def step(self, stage: Stage, target: str = "server") -> Move:
         """Claim the next job of a stage and run it once; return what became of it."""
-        job = self.journal.jobs.claim(stage, "server" if stage is Stage.ARCHIVE else "")
+        job = self.journal.jobs.claim(stage, target if stage is Stage.ARCHIVE else "")
         assert job is not None, f"no job is due for {stage}"
-        run = self.runs[stage]
+        run = self.archives[target] if stage is Stage.ARCHIVE else self.runs[stage]
         try:
             outcome = run(job, lambda _what, _seconds: None)
         except Exception as error:
@@ -117,11 +120,11 @@ class StageBench:
         run.finish(job, move)
         return move
 
-    def run_until(self, last: Stage) -> Move:
+    def run_until(self, last: Stage, target: str = "server") -> Move:
         """Run the stages up to and including `last`; stop early where one does not go on."""
         move = None
         for stage in (Stage.RESOLVE, Stage.SEAL, Stage.REGISTER, Stage.SEAL, Stage.ARCHIVE):
-            move = self.step(stage)
+            move = self.step(stage, target)
             if stage is last or move.state in {JobState.WAITING, JobState.BLOCKED}:
                 break
         assert move is not None

@@ -86,6 +86,7 @@ def test_reg_04_an_empty_description_is_as_none_with_a_remark(tmp_path: Path, co
     record = record_of(tmp_path)
     assert [run.collection for run in record.runs] == ["raw_behavior_data"]
     assert [remark.code for remark in record.description.remarks] == ["odd_description"]
+    assert not record.described
 
 
 @pytest.mark.parametrize("tasks", ["tasks: null", "tasks: []", "tasks: {}", "projects: [a]"])
@@ -166,7 +167,7 @@ def test_reg_04_a_single_file_of_another_name_is_read(tmp_path: Path) -> None:
 def test_reg_04_several_files_without_the_proper_one_are_blocked(tmp_path: Path) -> None:
     for device in ("behavior", "ephys"):
         (tmp_path / f"_ibl_experiment.description_{device}.yaml").write_text("projects: [a]\n")
-    with pytest.raises(BlockedError, match="_behavior.*_ephys") as error:
+    with pytest.raises(BlockedError, match=r"_behavior.*_ephys") as error:
         read_description(SessionFolder(str(tmp_path).encode()))
     assert error.value.code == "bad_description"
 

@@ -120,7 +120,7 @@ def test_reg_05_offsets_are_dropped_and_z_is_converted(text: str, wall: datetime
         "2024-05-17T10:00:00 PST",
         "9999-12-31T23:59:59Z",
         "2024-05-17T10:15:30." + "1" * 80,
-        "２０２４-05-17T10:00:00",
+        "\uff12\uff10\uff12\uff14-05-17T10:00:00",
     ],
 )
 def test_reg_05_what_is_no_time_is_a_value_error(text: str) -> None:

@@ -77,7 +77,9 @@ def local_repository(
     return _only(here, f"lab {lab} has no data repository with {where}", f"root {show_path(root_path)} and {where}")
 
 
-def server_repository(snapshot: VocabularySnapshot, lab: str, configured: str = AUTO, endpoint: str = "") -> str:
+def server_repository(
+    snapshot: VocabularySnapshot, lab: str, configured: str = AUTO, endpoint: str = "", preferred: str = ""
+) -> str:
     """Return the data repository from which users load the lab's data (ruling 16).
 
     Parameters
@@ -90,6 +92,8 @@ def server_repository(snapshot: VocabularySnapshot, lab: str, configured: str = 
         A name, `auto` for the lab's only non-personal repository, or empty: nothing is marked in Alyx.
     endpoint : str
         The archive's Globus endpoint, where it has one.
+    preferred : str
+        Of several, those that have this in their names, where there are any.
 
     Returns
     -------
@@ -109,6 +113,7 @@ def server_repository(snapshot: VocabularySnapshot, lab: str, configured: str = 
         for repository in snapshot.of_lab(lab)
         if not repository.globus_is_personal and wanted in ("", repository.globus_endpoint_id.lower())
     ]
+    servers = [repository for repository in servers if preferred in repository.name.lower()] or servers
     return _only(servers, f"lab {lab} has no server repository that fits", f"the archive of lab {lab}")
 
 

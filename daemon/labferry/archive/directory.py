@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container, Mapping
+from errno import EACCES, ENOENT
 
 from labferry.archive.base import Archive, Carried, ignore, never
 from labferry.archive.carrier import Carrier
@@ -20,6 +21,8 @@ from labferry.archive.plan import Difference, Evidence, Fault, Item, Plan, Progr
 from labferry.archive.source import session_folder
 from labferry.errors import BlockedError, UnavailableError
 from labferry.model import show_path
+
+_CLOSED_TO_US = OTHER_KIND | {ENOENT, EACCES}
 
 
 class DirectoryArchive(Archive):
@@ -113,6 +116,29 @@ class DirectoryArchive(Archive):
         meter.tell()
         return tuple(differences)
 
+    def others(self, base: bytes, expected: Mapping[bytes, Container[bytes]]) -> list[bytes]:
+        """Return what else is in some folders, as paths relative to `base`; those of folders end with `/`.
+
+        Parameters
+        ----------
+        base : bytes
+            As of a plan.
+        expected : mapping
+            Folders relative to `base`, and the names that belong there. A folder that is not there, or cannot be
+            read, holds nothing else: `verify` names the copies that are missing in it.
+
+        Raises
+        ------
+        UnavailableError
+            The target cannot be looked at now.
+        """
+        found: list[bytes] = []
+        with owning(self._open(base, make=False)) as top:
+            for path, names in expected.items():
+                with working_at(self.target, os.path.join(base, path)):
+                    found += (os.path.join(path, name) for name in _others_in(top, path, names))
+        return found
+
     def _compare(self, plan: Plan, base: int, item: Item, meter: Meter, *, deep: bool) -> tuple[Fault, str] | None:
         path, name = os.path.split(item.destination)
         with working_at(self.target, plan.destination_of(item)):
@@ -151,3 +177,16 @@ class DirectoryArchive(Archive):
         if fixed is None or not base.startswith(fixed.rstrip(b"/") + b"/"):
             return base, b""
         return fixed, base[len(fixed) :]
+
+
+def _others_in(top: int, path: bytes, expected: Container[bytes]) -> list[bytes]:
+    """Return the names in a folder below the open folder `top` that do not belong there."""
+    try:
+        folder = open_folder(top, path)
+    except OSError as error:
+        if error.errno in _CLOSED_TO_US:
+            return []
+        raise
+    with owning(folder), os.scandir(folder) as entries:
+        named = ((os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries)
+        return sorted(name + b"/" * is_folder for name, is_folder in named if name not in expected)

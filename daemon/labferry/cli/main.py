@@ -34,6 +34,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "history": ("history", "What happened to one session."),
         "logs": ("logs", "The daemon's log, of one session or of all."),
         "match": ("match", "Which files are datasets, and why the others are not."),
+        "verify": ("verify", "Is it in Alyx and in every archive as it was sealed?"),
         "retry": ("jobs", "Try blocked or waiting work again now."),
         "cancel": ("jobs", "End unfinished work."),
         "hold": ("jobs", "Leave a session alone."),

@@ -10,6 +10,7 @@ import binascii
 import json
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,13 +32,15 @@ from labferry.engine.reports.match import match
 from labferry.engine.reports.metrics import CONTENT_TYPE, metrics
 from labferry.engine.reports.sessions import sessions, show
 from labferry.engine.reports.status import condition_fields, current_conditions, status
-from labferry.errors import LabferryError, UnavailableError
+from labferry.engine.reports.verify import verify
+from labferry.errors import BlockedError, LabferryError, NotYetError, UnavailableError
 from labferry.journal.rows import SessionRow
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 EVENT_STEP = 1.0  # seconds until new events are looked for, at the latest
 LOG_STEP = 0.5
+VERIFICATIONS = 2  # at once: one that reads every byte of a large session lasts, and keeps a disk busy
 HTTP_STATUS = {
     "not_permitted": 403,
     "no_such_session": 404,
@@ -68,6 +71,8 @@ class Request:
     body : mapping
         The JSON object that was sent; empty without one.
     peer : Peer
+    gone : callable
+        True when nobody waits for the answer any more.
     """
 
     method: str
@@ -75,6 +80,7 @@ class Request:
     query: Mapping[str, str]
     body: Mapping[str, Any]
     peer: Peer
+    gone: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +116,15 @@ def success(data: Any, status: int = 200) -> Reply:
 def failure(error: LabferryError, status: int | None = None, headers: Mapping[str, str] | None = None) -> Reply:
     """Return an error in its envelope; its HTTP status follows from its code."""
     if status is None:
-        status = 503 if isinstance(error, UnavailableError) else HTTP_STATUS.get(error.code, 400)
+        status = _status(error)
     content = {"code": error.code, "message": error.message, "hint": error.hint}
     return Reply(status, _encoded({"schema": 1, "ok": False, "data": None, "error": content}), headers=headers or {})
+
+
+def _status(error: LabferryError) -> int:
+    if isinstance(error, UnavailableError | NotYetError):
+        return 503
+    return HTTP_STATUS.get(error.code, 409 if isinstance(error, BlockedError) else 400)
 
 
 def _encoded(envelope: Mapping[str, Any]) -> bytes:
@@ -131,12 +143,14 @@ class Api:
     def __init__(self, context: Context, live: LiveState) -> None:
         self._context = context
         self._live = live
+        self._verifications = threading.BoundedSemaphore(VERIFICATIONS)
         self._looks: dict[str, Handler] = {
             "/v1/status": lambda _: status(context, live),
             "/v1/sessions": self._sessions,
             "/v1/session": self._session_asked_for,
             "/v1/explain": lambda request: explain(context, live, _path(request)),
             "/v1/match": lambda request: match(context, _path(request)),
+            "/v1/verify": self._verify,
             "/v1/jobs": lambda request: jobs(context, request.query.get("state", "")),
             "/v1/history": self._history,
             "/v1/events": self._events,
@@ -222,6 +236,15 @@ class Api:
         if row is None:
             raise LabferryError("no_such_session", f"There is no session with id {key}.")
         return show(self._context, row)
+
+    def _verify(self, request: Request) -> Any:
+        row = find(self._context, _needed(request.query, "session"))
+        if not self._verifications.acquire(blocking=False):
+            raise LabferryError("busy", f"{VERIFICATIONS} sessions are being verified already.", "Ask again later.")
+        try:
+            return verify(self._context, row, deep=_is_set(request.query, "deep"), gone=request.gone)
+        finally:
+            self._verifications.release()
 
     def _history(self, request: Request) -> Any:
         row = find(self._context, _needed(request.query, "session"))

@@ -30,6 +30,7 @@ _EXIT_CODES: Mapping[int, ExitCode] = {
     403: ExitCode.NOT_PERMITTED,
     503: ExitCode.TRY_LATER,
 }
+_LOGIN_CODES = frozenset({"alyx_login", "globus_login"})
 
 Query = str | int | bool | None
 
@@ -48,6 +49,10 @@ class ControlClient:
     def __init__(self, socket_path: str, timeout: float = TIMEOUT) -> None:
         self.socket_path = socket_path
         self._timeout = timeout
+
+    def patient(self, timeout: float) -> ControlClient:
+        """Return a client of the same socket for a question that may take so many seconds."""
+        return ControlClient(self.socket_path, timeout)
 
     def get(self, path: str, /, **query: Query) -> Any:
         """Return the `data` of an answer. Parameters that are None or False are left out.
@@ -190,11 +195,12 @@ def _data(status: int, content: bytes) -> Any:
     error = envelope.get("error")
     if not isinstance(error, dict):
         raise _not_ours(f"HTTP status {status} without an envelope")
+    code = str(error.get("code", "failed"))
     raise ControlError(
-        str(error.get("code", "failed")),
+        code,
         str(error.get("message", "The daemon refused.")),
         str(error.get("hint") or ""),
-        _EXIT_CODES.get(status, ExitCode.FAILURE),
+        ExitCode.LOGIN_NEEDED if code in _LOGIN_CODES else _EXIT_CODES.get(status, ExitCode.FAILURE),
     )
 
 

@@ -40,6 +40,7 @@ LINE_LIMIT = 64 * 1024
 BODY_LIMIT = 64 * 1024
 REST = 0.5  # seconds after a connection could not be taken
 _GONE = select.POLLHUP | select.POLLERR | select.POLLRDHUP
+_CLOSED = select.POLLHUP | select.POLLERR  # both ways: who has only nothing more to ask waits for the answer
 _log = structlog.get_logger()
 
 
@@ -252,6 +253,7 @@ class _Conversation(BaseHTTPRequestHandler):
             dict(parse_qsl(query, keep_blank_values=True, errors="surrogateescape")),
             body,
             self._peer,
+            self._is_closed,
         )
         answer = self._control.api.answer(request)
         if isinstance(answer, Reply):
@@ -265,6 +267,12 @@ class _Conversation(BaseHTTPRequestHandler):
                 self._control.end_stream()
         else:
             self._send(failure(LabferryError("busy", "Too many listen already.", "Try again in a moment.")))
+
+    def _is_closed(self) -> bool:
+        """Say whether the client closed the connection while it was being answered."""
+        poll = select.poll()
+        poll.register(self.connection, 0)
+        return any(event & _CLOSED for _, event in poll.poll(0))
 
     def _body(self) -> dict[str, Any]:
         """Read the JSON object that was sent, if any.

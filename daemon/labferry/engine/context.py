@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
 from labferry.alyx.client import AlyxClient
 from labferry.alyx.vocabulary import CachedVocabulary, VocabularySnapshot
+from labferry.archive.globus.service import GlobusService
 from labferry.config import Config, Root
 from labferry.engine.dependencies import Dependencies
 from labferry.engine.wakeup import Wakeup
@@ -26,7 +28,14 @@ GLOBUS = "globus"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The rooms and the journal, as the lanes use them."""
+    """The rooms and the journal, as the lanes use them.
+
+    Attributes
+    ----------
+    open_globus : callable or None
+        Makes another client of Globus for somebody who looks on behalf of an operator, and closes it afterwards: a
+        lane must never wait for such a look. None where no archive is reached through Globus.
+    """
 
     config: Config
     journal: Journal
@@ -35,6 +44,7 @@ class Context:
     vocabulary: CachedVocabulary
     dependencies: Dependencies
     wakeup: Wakeup
+    open_globus: Callable[[], GlobusService] | None = None
 
     def session_of(self, job: JobRow) -> SessionRow:
         """Return the session a job is about."""

@@ -15,6 +15,7 @@ from labferry.journal.rows import JobRow, SessionRow
 from labferry.journal.transfers import NewItem
 
 AUTO = "auto"
+FILLED_BY_ALYX = "flatiron"  # in the names of the repositories that Alyx' own nightly transfer fills (ruling 17)
 
 
 def new_batch() -> str:
@@ -38,9 +39,8 @@ def items_of(context: Context, job: JobRow, session: SessionRow) -> list[NewItem
             continue
         if row.md5 is None:
             raise ChangedError(row.path, "was not sealed")
-        name = os.path.join(session_path, row.path)
-        if not isinstance(settings, ObserveArchive):
-            name = destination(settings.naming, session_path, row.path, row.dataset_id)
+        naming = "alyx" if isinstance(settings, ObserveArchive) else settings.naming
+        name = destination(naming, session_path, row.path, row.dataset_id)
         items.append(NewItem(row.id, name, row.size, row.md5))
     return items
 
@@ -60,9 +60,10 @@ def repository_of(context: Context, session: SessionRow, target: str) -> str:
     """
     settings = context.config.archive[target]
     endpoint = settings.endpoint if isinstance(settings, GlobusArchive) else ""
+    preferred = FILLED_BY_ALYX if isinstance(settings, ObserveArchive) else ""
     if not settings.repository:
         return ""
-    return server_repository(context.words(), lab_of(context, session), settings.repository, endpoint)
+    return server_repository(context.words(), lab_of(context, session), settings.repository, endpoint, preferred)
 
 
 def base_of(context: Context, session: SessionRow, target: str) -> bytes:
@@ -86,15 +87,15 @@ def base_of(context: Context, session: SessionRow, target: str) -> bytes:
 
 
 def _path(context: Context, session: SessionRow, target: str, settings: ArchiveTarget) -> bytes:
-    if isinstance(settings, ObserveArchive):
-        return b"/"
-    if isinstance(settings, DirectoryArchive) or settings.path != AUTO:
+    if isinstance(settings, DirectoryArchive) or (isinstance(settings, GlobusArchive) and settings.path != AUTO):
         return os.fsencode(settings.path)
     name = repository_of(context, session, target)
-    if not name:
+    if not name and isinstance(settings, GlobusArchive):
         name = server_repository(context.words(), lab_of(context, session), AUTO, settings.endpoint)
     repository = context.words().repositories[name]
     if not repository.globus_path.startswith("/"):
+        if isinstance(settings, ObserveArchive):
+            return b"/"  # only told, never used: nothing is carried
         raise BlockedError(
             "target_path",
             f'archive {target} has path = "auto", and the data repository {name} has the globus_path '

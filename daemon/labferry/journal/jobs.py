@@ -123,7 +123,10 @@ class Jobs:
         return since
 
     def late(self, before: float) -> list[Mapping[str, Any]]:
-        """Return targets, number of sessions and oldest start of archive jobs that wait since `before` for Alyx."""
+        """Return targets, number of sessions and oldest start of archive jobs that were there before `before`.
+
+        Jobs that wait for anything but the arrival of their files are not counted.
+        """
         return [dict(row) for row in self._db.read(_SQL["late"], {"before": before})]
 
     def attempts(self, job_id: int) -> list[Mapping[str, Any]]:

@@ -66,6 +66,7 @@ def assemble(config: Config, journal: Journal, wakeup: Wakeup, clock: Clock) -> 
         vocabulary=CachedVocabulary(Path(config.state_dir) / "vocabulary.json", clock=clock),
         dependencies=Dependencies(names, clock, limits),
         wakeup=wakeup,
+        open_globus=(lambda: globus_service(config, wakeup)) if uses_globus(config) else None,
     )
 
     shared = Shared(journal, context.dependencies, limits, wakeup, clock)
@@ -86,6 +87,11 @@ def used_archives(config: Config) -> list[str]:
     return sorted({name for root in config.roots for name in root.archive})
 
 
+def uses_globus(config: Config) -> bool:
+    """Tell whether some root's archive is a Globus collection."""
+    return any(isinstance(config.archive[name], GlobusSettings) for name in used_archives(config))
+
+
 def archive_lane(name: str, context: Context, shared: Shared) -> Worker:
     """Build the lane of one archive target."""
     settings = context.config.archive[name]
@@ -94,7 +100,7 @@ def archive_lane(name: str, context: Context, shared: Shared) -> Worker:
         case ObserveSettings():
             return Worker(lane, {Stage.ARCHIVE: ObserveStage(context)}, shared, needs=needs, target=name)
         case GlobusSettings():
-            service = globus_service(context)
+            service = globus_service(context.config, context.wakeup)
             stage, tending = GlobusStage(context, settings, service), Tending(context, name, settings, service)
             return GlobusLane(lane, stage, tending, service, shared, needs=needs, target=name)
         case DirectorySettings():
@@ -102,16 +108,16 @@ def archive_lane(name: str, context: Context, shared: Shared) -> Worker:
             return Worker(lane, {Stage.ARCHIVE: ArchiveStage(context, archive)}, shared, needs=needs, target=name)
 
 
-def globus_service(context: Context) -> GlobusService:
+def globus_service(config: Config, wakeup: Wakeup) -> GlobusService:
     """Build a client of Globus; its secret is read when it is needed, so a corrected file heals a login."""
-    settings = context.config.globus
+    settings = config.globus
     return GlobusService(
         settings.client_id,
         lambda: read_secret(settings.client_secret_file),
         transfer_url=settings.transfer_url,
         auth_url=settings.auth_url,
         user_agent=f"labferry/{__version__}",
-        stop=lambda: context.wakeup.stopping,
+        stop=lambda: wakeup.stopping,
     )
 
 
@@ -124,8 +130,7 @@ def require_available(config: Config) -> None:
     """
     for root in config.roots:
         layout(root.layout)
-    uses_globus = any(isinstance(config.archive[name], GlobusSettings) for name in used_archives(config))
-    if uses_globus and not config.globus.client_secret_file:
+    if uses_globus(config) and not config.globus.client_secret_file:
         raise ConfigError(
             "[globus] client_id and client_secret_file are missing: without them nobody is logged in to Globus",
             "Register an application with a client secret at Globus and give its id and a file with its secret.",

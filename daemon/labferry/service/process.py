@@ -153,10 +153,10 @@ class Life:
         following: Config | None = None
         while following is None and not signals.stop:
             signals.wait(SUPERVISE_EVERY)
-            self._supervise(assembly, journal)
-            self._status.keep(lambda: self._summary(assembly, live))
             if signals.take_reload():
                 following = self._read_again()
+            self._supervise(assembly, journal)
+            self._status.keep(lambda: self._summary(assembly, live))
         return self._drain(assembly, journal, server, signals, following)
 
     def _read_again(self) -> Config | None:

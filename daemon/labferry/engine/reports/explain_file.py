@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from labferry.engine.context import Context
+from labferry.engine.observing import OBSERVED
 from labferry.engine.reports.places import session_folder
 from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
 from labferry.errors import CODES
@@ -75,7 +76,8 @@ def _of_file(context: Context, file: FileRow) -> Iterator[Fact]:
     for copy in context.journal.transfers.copies(file.id):
         version = "" if copy.md5 == file.md5 else ", an earlier version"
         where = show_path(os.path.join(copy.base, copy.destination))
-        yield Fact(f"verified in archive {copy.target} as {where}{version}", copy.verified_at)
+        how = "in archive {}, as Alyx says," if copy.verified_how == OBSERVED else "verified in archive {}"
+        yield Fact(f"{how.format(copy.target)} as {where}{version}", copy.verified_at)
 
 
 def _file_fields(file: FileRow) -> dict[str, object]:

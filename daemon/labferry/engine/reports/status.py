@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from labferry import __version__
+from labferry.config import ObserveArchive
 from labferry.engine.context import Context
 from labferry.engine.detecting import RootFacts
 from labferry.engine.reports.health import (
@@ -72,7 +73,7 @@ def current_conditions(context: Context, live: LiveState, attention: int | None 
                 if (example := journal.sessions.get(row.example)) is not None
             ],
             stalled=_stalled(context),
-            late=[LateArchive(row["target"], row["sessions"], row["since"]) for row in journal.jobs.late(stale_before)],
+            late=_late(context, stale_before),
             attention=journal.sessions.counts()[1] if attention is None else attention,
             attention_since=journal.jobs.blocked_since(),
         )
@@ -98,6 +99,13 @@ def _stalled(context: Context) -> list[StalledTask]:
         for task in context.journal.tasks.open()
         if task.globus_id is not None and task.progress_at < before
     ]
+
+
+def _late(context: Context, before: float) -> list[LateArchive]:
+    """Return what Alyx has not moved for long; where we carry the files, a transfer that stands still says so."""
+    observed = {name for name, archive in context.config.archive.items() if isinstance(archive, ObserveArchive)}
+    rows = context.journal.jobs.late(before)
+    return [LateArchive(row["target"], row["sessions"], row["since"]) for row in rows if row["target"] in observed]
 
 
 def _silent(context: Context, live: LiveState) -> list[SilentLane]:

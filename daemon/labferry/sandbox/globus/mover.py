@@ -185,6 +185,5 @@ class Mover:
             return
         with self._changed:
             self._memory.caught[task] = rule.id
-        self._tasks.fault(task, rule.code, rule.description, "")
         status = "INACTIVE" if rule.becomes == "INACTIVE" else "ACTIVE"
-        self._tasks.hinder(task, status, paused=rule.becomes == "PAUSED")
+        self._tasks.rest(task, status, rule.code, rule.description, paused=rule.becomes == "PAUSED")

@@ -183,17 +183,17 @@ class Tasks:
 
     def fault(self, task: int, code: str, description: str, details: str, *, silent: bool = False) -> None:
         """Note that something hinders a task; `silent` adds no event."""
-        seen = {"fault_code": code, "fault_description": description}
         with self._store.transaction() as db:
-            db.update("task", ("number", task), seen)
+            self._hindered(db, task, code, description)
             if not silent:
-                db.run("UPDATE task SET faults = faults + 1 WHERE number = ?", task)
-                self._event(db, task, code, description, details, is_error=True)
+                self._faulted(db, task, code, description, details)
 
-    def hinder(self, task: int, status: str, *, paused: bool) -> None:
-        """Suspend a task, or pause it."""
+    def rest(self, task: int, status: str, code: str, description: str, *, paused: bool) -> None:
+        """Note that a task is not worked at, in a status that is not its end."""
         with self._store.transaction() as db:
             db.update("task", ("number", task), {"status": status, "is_paused": paused})
+            self._hindered(db, task, code, description)
+            self._faulted(db, task, code, description, "")
 
     def end(self, task: int, status: str, code: str, description: str = "") -> bool:
         """End a task, with its fatal error unless it SUCCEEDED; say whether it had not ended before."""
@@ -213,6 +213,13 @@ class Tasks:
         with self._store.transaction() as db:
             for table in ("submission", "task"):
                 db.run(f"DELETE FROM {table}")
+
+    def _hindered(self, db: Database, task: int, code: str, description: str) -> None:
+        db.update("task", ("number", task), {"fault_code": code, "fault_description": description})
+
+    def _faulted(self, db: Database, task: int, code: str, description: str, details: str) -> None:
+        db.run("UPDATE task SET faults = faults + 1 WHERE number = ?", task)
+        self._event(db, task, code, description, details, is_error=True)
 
     def _event(
         self, db: Database, task: int, code: str, description: str, details: str, *, is_error: bool = False

@@ -60,7 +60,7 @@ class Description:
     Attributes
     ----------
     path : bytes or None
-        Of the file, relative to the session; None when there is none, and then all else is empty.
+        Of the file, relative to the session; None when there is none or nothing in it, and then all else is empty.
     tasks, devices : tuple
         In the order of the file.
     sync : Sync or None
@@ -144,7 +144,7 @@ def parse_description(content: bytes, path: bytes = FILE_NAME) -> Description:
     values = reader.load(content)
     if values is None:
         reader.odd("it is empty, as if there were none")
-        return Description(path=path, remarks=tuple(reader.remarks))
+        return Description(remarks=tuple(reader.remarks))
     return Description(
         path=path,
         tasks=tuple(reader.tasks(values.get("tasks"))),

@@ -23,10 +23,11 @@ WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state IN ('queued
 -- name: blocked_since
 SELECT min(updated_at) FROM job WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state = 'blocked'
 
+-- A job has no reason while it is looked at again; what is late must not seem to be in time for that moment.
 -- name: late
 SELECT target, count(*) AS sessions, min(created_at) AS since FROM job
-WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state = 'waiting' AND code = 'not_observed'
-  AND created_at < :before GROUP BY target ORDER BY target
+WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state <> 'blocked' AND stage = 'archive'
+  AND code IN ('not_observed', '') AND created_at < :before GROUP BY target ORDER BY target
 
 -- name: insert
 INSERT INTO job (session_id, kind, target, generation, state, stage, not_before, bytes_left, code, reason, hint,
