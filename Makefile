@@ -6,13 +6,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO_APT := $(if $(filter 0,$(shell id -u)),apt-get,)
 
-.PHONY: demo test lint types layers check test-alyx mutants bench format clean install uninstall
+.PHONY: demo test containers lint types layers check test-alyx mutants bench format clean install uninstall
 
 demo: $(VENV)/.installed
 	$(BIN)/labferry demo
 
-test: check
+test: check containers
 	$(BIN)/python -m pytest
+
+# The service's tests boot a container; without the package they are skipped and say so. The version is that of systemd
+# here, so that no test changes the systemd of the machine.
+containers:
+	@command -v systemd-nspawn >/dev/null || $(if $(SUDO_APT),{ export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && \
+	  { apt-get install -y -qq --no-install-recommends systemd-container="$$(dpkg-query -W -f '$${Version}' systemd)" || \
+	    apt-get install -y -qq --no-install-recommends systemd-container; }; } || )echo "no systemd-container: tests/service is skipped"
 
 check: lint types layers
 

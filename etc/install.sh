@@ -173,7 +173,10 @@ uninstall_all() {
 purge() {
     rm -rf "$config" "$state" "$dropins"
     if systemd_runs; then systemctl daemon-reload; fi
-    if getent passwd labferry >/dev/null; then userdel labferry; fi
+    if getent passwd labferry >/dev/null; then
+        userdel labferry 2>/dev/null || fail "The user labferry cannot be removed; \`userdel labferry\` says why."
+    fi
+    # userdel leaves the group where it has other members.
     if getent group labferry >/dev/null; then groupdel labferry; fi
     echo "labferry is removed, with configuration, secrets, journal and user."
 }

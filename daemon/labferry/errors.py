@@ -183,8 +183,13 @@ CODES: dict[str, Code] = {
     ),
     "dataset_type": Code(
         "blocked",
-        "Alyx has no single dataset type for this file name",
-        "Add or narrow the dataset type in Alyx, then `labferry retry SESSION`.",
+        "Alyx has no dataset type for this file name",
+        "Add the dataset type in Alyx, then `labferry retry SESSION`.",
+    ),
+    "several_dataset_types": Code(
+        "blocked",
+        "several dataset types of Alyx fit this file name",
+        "Narrow the patterns of these dataset types in Alyx, then `labferry retry SESSION`.",
     ),
     "data_format": Code(
         "blocked",
@@ -194,7 +199,54 @@ CODES: dict[str, Code] = {
     "orphan_dataset": Code(
         "blocked",
         "Alyx holds two dataset rows for one file",
-        "Delete the row without file records (`/datasets?session=…&name=…`), then `labferry retry SESSION`.",
+        "Compare the rows that are named (`/datasets?session=…&name=…` in Alyx), delete the wrong one, then"
+        " `labferry retry SESSION`.",
+    ),
+    "file_refused": Code(
+        "blocked",
+        "Alyx refused one of the files",
+        "Read the message: it is Alyx' own. Rename or correct the file, then `labferry retry SESSION`.",
+    ),
+    "path_missing": Code(
+        "blocked",
+        "Alyx was not told the session's path",
+        "Something between here and Alyx changes requests: look at its web server's log, then `labferry retry SESSION`.",
+    ),
+    "path_refused": Code(
+        "blocked",
+        "Alyx does not accept the path",
+        "Compare the folder's name with SUBJECT/YYYY-MM-DD/NNN and rename it, then `labferry rescan`; a revision"
+        " (`#name#`) must be the last folder.",
+    ),
+    "date_refused": Code(
+        "blocked",
+        "Alyx does not take the date for one",
+        "Correct the date in the folder's name, then `labferry rescan`.",
+    ),
+    "too_long_for_alyx": Code(
+        "blocked",
+        "a name is too long for Alyx",
+        "Shorten the names of folders and files to 255 characters, then `labferry retry SESSION`.",
+    ),
+    "anonymous_request": Code(
+        "blocked",
+        "Alyx does not know who sent the request",
+        "Set `[alyx] username`; what stands before Alyx may drop the login: look there, then `labferry retry SESSION`.",
+    ),
+    "malformed_request": Code(
+        "blocked",
+        "Alyx does not understand our request",
+        "This Alyx is of another version, or labferry is wrong: report the message, then `labferry retry SESSION`.",
+    ),
+    "malformed_query": Code(
+        "blocked",
+        "Alyx does not understand our question",
+        "This Alyx is of another version, or labferry is wrong: report the message, then `labferry retry SESSION`.",
+    ),
+    "note_target": Code(
+        "blocked",
+        "Alyx does not know what the note is about",
+        "Look whether the session or insertion is still in Alyx, then `labferry retry SESSION`.",
     ),
     "protected": Code(
         "blocked",
@@ -296,6 +348,11 @@ CODES: dict[str, Code] = {
         "Globus does not accept the transfer",
         "Read the message: it is Globus' own. Correct what it names, then `labferry retry SESSION`.",
     ),
+    "hook_failed": Code(
+        "waiting",
+        "the command that is run after registration failed",
+        "Correct `[registration] on_registered` or the command itself; it is tried again for a while.",
+    ),
     "transfer_failed": Code(
         "blocked",
         "Globus could not finish the transfer",
@@ -346,6 +403,14 @@ CODES: dict[str, Code] = {
         "waiting",
         "Alyx may still be working on the last request",
         "Nothing to do: it is watched until it stands still.",
+    ),
+    "files_left": Code(
+        "waiting", "a part of the files is registered", "Nothing to do: smaller sessions go first, then the rest follows."
+    ),
+    "orphan_young": Code(
+        "waiting",
+        "Alyx holds a dataset row without file records beside the right one",
+        "Nothing to do: it is removed when it is 10 minutes old, as nobody can be making it any more.",
     ),
     "session_not_on_alyx": Code(
         "waiting",
@@ -429,6 +494,12 @@ CODES: dict[str, Code] = {
         "Use only letters, digits, `_`, `.` and `-` in the names of folders and files.",
     ),
     "name_too_long": Code("file", "the name, or its folder's, is too long for Alyx", "Shorten it."),
+    "out_of_scope": Code(
+        "file", "only raw data is registered", "Set `[registration] scope`, or `labferry register SESSION --file NAME`."
+    ),
+    "refused_by_alyx": Code(
+        "file", "Alyx does not take the file", "Read the message, correct the file, then `labferry retry SESSION`."
+    ),
     "no_pattern": Code(
         "file",
         "no registration pattern asks for it",
@@ -470,6 +541,11 @@ CODES: dict[str, Code] = {
     # remarks: nothing stands still, worth knowing all the same
     "no_behaviour": Code(
         "remark", "no behaviour data", "If a task was run, copy its folder from the rig: it is registered then."
+    ),
+    "concurrent_creator": Code(
+        "remark",
+        "another program created the session at the same moment",
+        "Let only one program create sessions: set `create_sessions = false` here if the other one shall.",
     ),
     "no_video": Code("remark", "no video data", "If videos were recorded, copy them: they are registered then."),
     "test_user": Code(

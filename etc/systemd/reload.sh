@@ -11,5 +11,4 @@ until [ -e "$answer" ]; do
     kill -0 "$MAINPID" # it died: nobody answers any more
     sleep 0.1
 done
-cat "$answer"
-grep -qx reloaded "$answer"
+grep -qx reloaded "$answer" || { cat "$answer" && exit 1; }

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from labferry.alyx.client import AlyxClient
-from labferry.alyx.sessions import RemoteSession, create_session, session_record
+from labferry.alyx.sessions import RemoteSession, create_session, ownership
 from labferry.errors import LabferryError
 from labferry.model import SystemClock
 from labferry.sandbox.run import Sandbox
@@ -81,7 +81,15 @@ class TestedAlyx:
         return Session("ibl", path, self.subject, day, 1)
 
     def record(self, session: Session) -> dict[str, object]:
-        return session_record(session, lab=self.lab, user=self.user, server_name="contract-test")
+        return {
+            "subject": session.subject,
+            "lab": self.lab,
+            "users": [self.user],
+            "number": session.number,
+            "type": "Experiment",
+            "start_time": f"{session.date}T00:00:00",
+            "json": ownership("contract-test"),
+        }
 
     def registered_session(self) -> tuple[Session, RemoteSession]:
         """A session that no other test has, in Alyx."""

@@ -13,6 +13,7 @@ import pytest
 
 from labferry.alyx.answers import RefusedError
 from labferry.alyx.client import AlyxClient
+from labferry.alyx.people import People
 from labferry.alyx.registration import (
     FileToRegister,
     ProtectedFilesError,
@@ -24,7 +25,7 @@ from labferry.alyx.registration import (
     post_files,
     registered_datasets,
 )
-from labferry.alyx.resolve import local_repository, server_repository, subject_lab
+from labferry.alyx.resolve import local_repository, server_repository
 from labferry.alyx.sessions import RemoteSession, create_session, find_session, owner
 from labferry.alyx.vocabulary import CachedVocabulary, fetch_vocabulary
 from labferry.errors import BlockedError, UnavailableError, UnknownOutcomeError
@@ -125,26 +126,32 @@ def test_a_vocabulary_that_cannot_be_kept_is_used_all_the_same(alyx: Alyx, tmp_p
     assert alyx.lab in vocabulary.get(alyx.client).labs
 
 
+def people(alyx: Alyx) -> People:
+    return People(alyx.client, SystemClock())
+
+
 def test_reg_15_one_subject_has_its_lab(alyx: Alyx) -> None:
-    assert subject_lab(alyx.client, alyx.subject) == alyx.lab
-    assert subject_lab(alyx.client, alyx.subject, alyx.other_lab) == alyx.other_lab
+    assert people(alyx).subject(alyx.subject).lab == alyx.lab
 
 
 def test_reg_15_an_unknown_subject_is_blocked(alyx: Alyx) -> None:
     for nickname in (f"{alyx.prefix}_nobody", alyx.subject.upper()):
         with pytest.raises(BlockedError, match=nickname) as blocked:
-            subject_lab(alyx.client, nickname)
+            people(alyx).subject(nickname)
         assert blocked.value.code == "subject_not_on_alyx"
 
 
-@pytest.mark.parametrize("override", ["", "cortexlab"])
-def test_reg_15_ruling_14_two_subjects_with_one_nickname_are_blocked(alyx: Alyx, override: str) -> None:
+def test_reg_15_ruling_14_two_subjects_with_one_nickname_are_blocked(alyx: Alyx) -> None:
     if not alyx.duplicate:
         pytest.skip("this Alyx has no two subjects with one nickname")
     labs = sorted(str(row["lab"]) for row in alyx.client.list_all("/subjects", {"nickname": alyx.duplicate}))
     with pytest.raises(BlockedError, match=f"{alyx.duplicate} in {', '.join(labs)}") as blocked:
-        subject_lab(alyx.client, alyx.duplicate, override)
+        people(alyx).subject(alyx.duplicate)
     assert blocked.value.code == "ambiguous_subject"
+
+
+def test_reg_10_users_are_known_by_name(alyx: Alyx) -> None:
+    assert people(alyx).users([alyx.user, f"{alyx.prefix}_nobody"]) == {alyx.user}
 
 
 def test_reg_16_two_labs_on_one_endpoint_have_each_their_repository(alyx: Alyx) -> None:

@@ -384,7 +384,7 @@ def test_copies_lost_before_alyx_heard_of_them_are_made_again(bench: StageBench)
 def test_ruling_10_alyx_is_looked_at_again_while_many_copies_are_marked(
     bench: StageBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    last = "raw_behavior_data/_iblrig_taskSettings.raw.json"
+    last = "raw_video_data/_iblrig_leftCamera.timestamps.ssv"
     _, session = bench.write()
     bench.run_until(Stage.REGISTER)
     bench.step(Stage.SEAL)

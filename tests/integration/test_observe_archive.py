@@ -29,7 +29,7 @@ OFFSITE = "2f6b0d1e-8c34-4a57-9b02-61d7e5f3a948"  # an endpoint of its own
 FIRST, SECOND, THIRD = (  # by path, as a session's files are named
     "alf/_ibl_trials.intervals.npy",
     "alf/_ibl_wheel.position.npy",
-    "raw_behavior_data/_iblrig_taskSettings.raw.json",
+    "raw_video_data/_iblrig_leftCamera.timestamps.ssv",
 )
 STALE = 86400.0  # seconds, `[detection] stale_after`
 
@@ -220,7 +220,8 @@ def test_ruling_17_ruling_10_another_hash_is_a_conflict(bench: StageBench, there
 
 def more(bench: StageBench, *names: str, **changes: object) -> None:
     """Give the lab more server repositories, before the daemon has asked for them."""
-    (_, model) = [r for r in repositories_of("/", "http://127.0.0.1")["repositories"] if "cortexlab" in r["name"]]  # type: ignore[attr-defined]
+    known = repositories_of("/", "http://127.0.0.1")["repositories"]
+    (model,) = [repository for repository in known if repository["name"] == SERVER]
     with bench.sandbox._store.database() as db:
         plant(db, {"repositories": [{**model, **changes, "name": name} for name in names]})
 

@@ -93,8 +93,21 @@ def test_ruling_09_a_second_creator_at_the_same_moment_is_reported(bench: StageB
         theirs = existing_session(bench)
         bench.sandbox.faults.release()
         move = ours.result(20.0)
+    assert move.state is JobState.DONE
+    (left,) = bench.alyx("GET", "/sessions?subject=KS005")["results"]
+    assert left["id"] == theirs, "ours was empty: it is withdrawn, and the other one gets the files"
+    (remark,) = [text for code, text in bench.journal.sessions.remarks(1) if code == "concurrent_creator"]
+    assert theirs in remark
+
+
+def test_ruling_09_sessions_that_are_not_both_new_are_left_to_a_person(bench: StageBench) -> None:
+    one, other = existing_session(bench), existing_session(bench)
+    bench.write()
+    move = bench.run_until(Stage.REGISTER)
     assert (move.state, move.code) == (JobState.BLOCKED, "duplicate_session")
-    assert theirs in move.reason
+    assert one in move.reason
+    assert other in move.reason
+    assert bench.requests("DELETE", "/sessions") == []
     assert bench.requests("POST", "/register-file") == []
 
 

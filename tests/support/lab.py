@@ -37,7 +37,7 @@ FAST = {
 SMALL: Mapping[str, bytes] = {
     "alf/_ibl_wheel.position.npy": b"positions",
     "alf/_ibl_trials.intervals.npy": b"intervals",
-    "raw_behavior_data/_iblrig_taskSettings.raw.json": b"{}",
+    "raw_video_data/_iblrig_leftCamera.timestamps.ssv": b"{}",
 }
 FLAG = "raw_session.flag"
 
@@ -118,6 +118,10 @@ class Lab:
         wait_until(lambda: self.answers() or daemon.process.poll() is not None, what="the daemon to answer")
         assert daemon.process.poll() is None, self.log
         return daemon
+
+    def require_running(self) -> None:
+        """Fail if the daemon ended by itself."""
+        assert self.daemon is None or self.daemon.process.poll() is None, self.log[-3000:]
 
     def kill(self) -> None:
         """`kill -9` the daemon."""
@@ -203,10 +207,16 @@ class Lab:
 
     def answers(self) -> bool:
         """Say whether the daemon answers."""
+        return bool(self._status_if_it_answers())
+
+    def _status_if_it_answers(self) -> dict[str, Any]:
+        """Return `status.data`; nothing while the daemon does not answer."""
         try:
-            return bool(self.ask("/v1/status")["ok"])
+            answer = self.ask("/v1/status")
         except (OSError, http.client.HTTPException, ValueError):
-            return False
+            return {}
+        data: dict[str, Any] = answer["data"] if answer["ok"] else {}
+        return data
 
     def status(self) -> dict[str, Any]:
         """Return `status.data`."""
@@ -236,13 +246,13 @@ class Lab:
 
     def count(self, state: str) -> int:
         """Return how many sessions are in a state; none while the daemon does not answer."""
-        return int(self.status()["sessions"].get(state, 0)) if self.answers() else 0
+        return int(self._status_if_it_answers().get("sessions", {}).get(state, 0))
 
     def wait_for(self, state: str, sessions: int = 1, timeout: float = 30) -> None:
         """Wait until so many sessions are in a state."""
 
         def reached() -> bool:
-            assert self.daemon is None or self.daemon.process.poll() is None, self.log[-3000:]
+            self.require_running()
             return self.count(state) >= sessions
 
         wait_until(reached, timeout=timeout, what=lambda: f"{sessions} sessions {state}\n{self.log[-3000:]}")

@@ -31,7 +31,7 @@ LIMITS = Limits(max_attempts=10, backoff_max=900.0)
 FILES: Mapping[str, bytes] = {
     "alf/_ibl_wheel.position.npy": b"positions",
     "alf/_ibl_trials.intervals.npy": b"intervals",
-    "raw_behavior_data/_iblrig_taskSettings.raw.json": b"{}",
+    "raw_video_data/_iblrig_leftCamera.timestamps.ssv": b"{}",
     "notes.txt": b"not a dataset",
     "raw_session.flag": b"",
 }

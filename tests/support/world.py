@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from labferry.alyx.client import AlyxClient
+from labferry.alyx.people import People
 from labferry.alyx.vocabulary import CachedVocabulary, VocabularySnapshot
 from labferry.config import Config
 from labferry.datasets import DataFormat, DatasetType, Vocabulary
@@ -83,14 +84,16 @@ class World:
         self.journal = Journal(self.state, self.clock)
         self.journal.jobs.begin_life()
         self.wakeup = Wakeup()
+        alyx = AlyxClient(
+            NOWHERE, username="lab_server", password=str, timeout=1.0, clock=self.clock, user_agent="labferry/test"
+        )
         self.context = Context(
             config=self.config,
             journal=self.journal,
             clock=self.clock,
-            alyx=AlyxClient(
-                NOWHERE, username="lab_server", password=str, timeout=1.0, clock=self.clock, user_agent="labferry/test"
-            ),
+            alyx=alyx,
             vocabulary=self._vocabulary(),
+            people=People(alyx, self.clock),
             dependencies=Dependencies([ALYX, "archive:nas"], self.clock, LIMITS),
             wakeup=self.wakeup,
         )

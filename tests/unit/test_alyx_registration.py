@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, time
 
 import pytest
 
@@ -16,9 +15,8 @@ from labferry.alyx.registration import (
     compare_answer,
     files_body,
 )
-from labferry.alyx.sessions import owner, session_record
+from labferry.alyx.sessions import owner, ownership
 from labferry.errors import BlockedError
-from labferry.sessions.session import Session
 
 PATH = "KS005/2019-04-02/001"
 FILES = [
@@ -168,34 +166,6 @@ def test_two_rows_with_file_records_are_doubled_and_none_may_go() -> None:
 
 # --- sessions ---------------------------------------------------------------------------------------------
 
-SESSION = Session("ibl", b"KS005/2019-04-02/1", "KS005", date(2019, 4, 2), 1)
-
-
-def test_reg_03_the_body_of_a_new_session() -> None:
-    assert session_record(SESSION, lab="cortexlab", user="rig_user", server_name="lab-server-1") == {
-        "subject": "KS005",
-        "users": ["rig_user"],
-        "lab": "cortexlab",
-        "type": "Experiment",
-        "number": 1,
-        "start_time": "2019-04-02T00:00:00",
-        "projects": [],
-        "procedures": [],
-        "json": {"labferry": {"server_name": "lab-server-1"}},
-    }
-
-
-def test_reg_03_the_start_time_is_naive_and_on_the_folders_day() -> None:
-    from datetime import timedelta, timezone
-
-    late = time(23, 30, 1, 999_999, tzinfo=timezone(timedelta(hours=-5)))
-    record = session_record(
-        SESSION, lab="l", user="", server_name="s", start=late, projects=("p", "q"), procedures=["Behavior"]
-    )
-    assert record["start_time"] == "2019-04-02T23:30:01"
-    assert (record["projects"], record["procedures"]) == (["p", "q"], ["Behavior"])
-    assert "users" not in record
-
 
 @pytest.mark.parametrize("json", [None, "text", [], {}, {"labferry": None}, {"labferry": {}}, {"labferry": "x"}])
 def test_ruling_08_a_session_without_our_mark_has_no_owner(json: object) -> None:
@@ -203,6 +173,7 @@ def test_ruling_08_a_session_without_our_mark_has_no_owner(json: object) -> None
 
 
 def test_ruling_08_our_mark_names_the_server() -> None:
+    assert owner(ownership("lab-server-1")) == "lab-server-1"
     assert owner({"IBLRIG_VERSION": "8", "labferry": {"server_name": "other"}}) == "other"
     assert owner({"labferry": {"server_name": 7}}) is None
     assert owner({"labferry": {"server_name": ""}}) is None

@@ -150,10 +150,11 @@ def test_a_mistake_is_one_line_with_file_key_value_and_way_out(file: ConfigFile,
     [
         (ROOT + '[archive.x]\nkind = "globus"\nendpoint = "mylab"\n', "[archive.x] endpoint", "UUID"),
         (ROOT + HPC + 'path = "data"\n', "[archive.hpc] path", "not absolute"),
+        (ROOT + HPC + 'path = "D:\\\\data"\n', "[archive.hpc] path", "Globus writes C:\\Data as /C/Data"),
         (ROOT + NAS.replace("/mnt/nas", "nas"), "[archive.nas] path", "not absolute"),
         (ROOT + 'archive = ["nsa"]\n' + NAS, '[[roots]] "s0" archive', "not there"),
     ],
-    ids=["endpoint", "collection path", "directory", "unknown target"],
+    ids=["endpoint", "collection path", "windows path", "directory", "unknown target"],
 )
 def test_map_01_a_bad_target_is_an_error_with_its_line(file: ConfigFile, text: str, key: str, says: str) -> None:
     (line,) = file.errors(TOP + ALYX + text)
@@ -167,6 +168,82 @@ def test_map_01_a_bad_target_is_an_error_with_its_line(file: ConfigFile, text: s
 def test_map_01_the_line_of_the_file_is_named(file: ConfigFile) -> None:
     (line,) = file.errors(VALID + ROOT.replace("s0", "s1") + '# not here\nquiet = "x"\n')
     assert line.startswith(f'{file.path}:{(VALID + ROOT).count(chr(10)) + 2}: [[roots]] "s1" quiet')
+
+
+# --- this machine's side of Globus ------------------------------------------------------------------------
+
+GLOBUS = f'[globus]\nendpoint = "{ENDPOINT}"\n'
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("local_path", "D:\\\\Data", "where it is mounted on this machine"),
+        ("local_path", "data", "not absolute"),
+        ("endpoint_subdir", "D:/Data", "Globus writes C:\\Data as /C/Data"),
+        ("endpoint_subdir", "Data", "not absolute"),
+        ("local_endpoint_subdir", "D:/Data", "Globus writes C:\\Data as /C/Data"),
+        ("local_endpoint_local_path", "D:\\\\Data", "where it is mounted on this machine"),
+    ],
+)
+def test_map_02_a_path_that_cannot_be_is_an_error_with_its_line(
+    file: ConfigFile, key: str, value: str, says: str
+) -> None:
+    text = VALID + GLOBUS + f'{key} = "{value}"\n'
+    (line,) = file.errors(text)
+    assert line.startswith(f"{file.path}:{text.count(chr(10))}: [globus] ")
+    assert says in line
+
+
+@pytest.mark.parametrize("path", ["/mnt/s0/Data", "/mnt/s0/Data/Subjects/KS005", "/mnt/s0/Data/Sub", "/data"])
+def test_map_02_a_root_that_the_collection_does_not_show_is_an_error(file: ConfigFile, path: str) -> None:
+    text = VALID + 'archive = ["hpc"]\n' + HPC + GLOBUS + f'local_path = "{path}"\n'
+    if path == "/mnt/s0/Data":
+        assert file.errors(text) == []
+        return
+    (line,) = file.errors(text)
+    assert line.startswith(f'{file.path}:8: [[roots]] "s0" path = "/mnt/s0/Data/Subjects" is not below ')
+    assert f"[globus] local_path ({path})" in line
+    assert 'archive "hpc"' in line
+    assert "set local_path" in line
+    assert "endpoint_subdir" in line
+
+
+def test_map_02_a_root_without_globus_may_lie_anywhere(file: ConfigFile) -> None:
+    assert file.errors(VALID + 'archive = ["nas"]\n' + NAS + HPC + GLOBUS + 'local_path = "/data"\n') == []
+
+
+MAP_EPHYS = {
+    "local_endpoint": "endpoint",
+    "local_endpoint_subdir": "endpoint_subdir",
+    "local_endpoint_local_path": "local_path",
+}
+
+
+def test_map_02_the_flat_names_of_map_ephys_are_understood(file: ConfigFile) -> None:
+    flat = {"local_endpoint": ENDPOINT, "local_endpoint_subdir": "/C/Data", "local_endpoint_local_path": "/mnt/s0"}
+    text = "".join(f'globus.{name} = "{value}"\n' for name, value in flat.items())
+    config = file.load(TOP + text + ALYX + ROOT + 'archive = ["hpc"]\n' + HPC)
+    assert {name: getattr(config.globus, key) for name, key in MAP_EPHYS.items()} == flat
+
+
+@pytest.mark.parametrize("alias", MAP_EPHYS)
+def test_map_02_both_names_of_a_key_are_one_too_many(file: ConfigFile, alias: str) -> None:
+    values = {"endpoint": ENDPOINT, "endpoint_subdir": "/a", "local_path": "/b"}
+    key = MAP_EPHYS[alias]
+    text = VALID + f'[globus]\n{key} = "{values[key]}"\n{alias} = "{values[key]}"\n'
+    (line,) = file.errors(text)
+    assert line.startswith(f"{file.path}:{text.count(chr(10))}: [globus] {alias} is another name of {key}")
+    assert line.endswith("remove one of them")
+
+
+def test_map_02_the_environment_wins_under_either_name(file: ConfigFile) -> None:
+    text = VALID + f'[globus]\nlocal_endpoint = "{ENDPOINT}"\n'
+    other = ENDPOINT.replace("0", "f")
+    for name in ("ENDPOINT", "LOCAL_ENDPOINT"):
+        assert file.load(text, **{f"LABFERRY_GLOBUS__{name}": other}).globus.endpoint == other
+    (line,) = file.errors(VALID, LABFERRY_GLOBUS__LOCAL_ENDPOINT="mylab")
+    assert line.startswith("LABFERRY_GLOBUS__LOCAL_ENDPOINT: [globus] endpoint")
 
 
 @pytest.mark.parametrize(
@@ -232,6 +309,12 @@ def test_naming_alyx_needs_registered_files(file: ConfigFile) -> None:
     (line,) = file.errors(VALID + 'register = false\narchive = ["nas"]\n' + NAS)
     assert all(part in line for part in ('archive = "nas"', 'naming = "alyx"', "register = true", 'naming = "plain"'))
     assert file.errors(VALID + 'register = false\narchive = ["nas"]\n' + NAS + 'naming = "plain"\n') == []
+
+
+def test_ruling_17_observing_needs_a_repository(file: ConfigFile) -> None:
+    (line,) = file.errors(VALID + 'archive = ["flatiron"]\n' + FLATIRON + 'repository = ""\n')
+    assert '[archive.flatiron] repository = "" leaves nothing to look at' in line
+    assert "remove the line" in line
 
 
 def test_ruling_17_observing_needs_registered_sessions(file: ConfigFile) -> None:

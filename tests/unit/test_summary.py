@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from labferry.engine.reports.health import Condition
 from labferry.observe.notify import Notifier
-from labferry.service.summary import EVERY, StatusLine, summary
+from labferry.service.summary import AT_REST, EVERY, StatusLine, summary
 from support.clock import FakeClock
 from support.command import socket_folder
 
@@ -74,23 +75,46 @@ def test_a_time_of_another_day_carries_its_date() -> None:
 # --- when it is said ------------------------------------------------------------------------------------------
 
 
-def test_a_line_is_said_when_it_changed_and_looked_for_every_few_seconds() -> None:
-    clock, looks = FakeClock(), iter(["one", "one", "two", "three"])
-    with socket_folder() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(folder / "notify"))
-        systemd.settimeout(5)
-        line = StatusLine(Notifier(systemd.getsockname()), clock)
-        for _ in range(3):
-            line.keep(lambda: next(looks))
-            line.keep(lambda: next(looks))  # too soon
-            clock.pass_by(EVERY)
-        line.keep(lambda: "three")
-        line.look_again()
-        line.keep(lambda: "four")
-        said = [systemd.recv(1024) for _ in range(4)]
-    assert said == [b"STATUS=one", b"STATUS=two", b"STATUS=three", b"STATUS=four"]
+@pytest.fixture
+def systemd() -> Iterator[socket.socket]:
+    with socket_folder() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(folder / "notify"))
+        listener.setblocking(False)
+        yield listener
+
+
+def said(systemd: socket.socket) -> list[str]:
+    """Return what was said since the last call."""
+    heard = []
+    with suppress(BlockingIOError):
+        while True:
+            heard.append(systemd.recv(1024).decode().removeprefix("STATUS="))
+    return heard
+
+
+def test_while_something_happens_it_looks_every_few_seconds_and_says_what_changed(systemd: socket.socket) -> None:
+    clock = FakeClock()
+    line = StatusLine(Notifier(systemd.getsockname()), clock)
+    looks = iter(["one", "one", "two"])
+    for seen in range(3):
+        line.keep(lambda: next(looks), seen)
+        line.keep(lambda: next(looks), seen + 100)  # too soon
+        clock.pass_by(EVERY)
+    assert said(systemd) == ["one", "two"]
+
+
+def test_while_nothing_happens_it_hardly_looks(systemd: socket.socket) -> None:
+    clock = FakeClock()
+    line = StatusLine(Notifier(systemd.getsockname()), clock)
+    line.keep(lambda: "one", 7)
+    clock.pass_by(AT_REST - 1)
+    line.keep(lambda: "two", 7)
+    assert said(systemd) == ["one"]
+    clock.pass_by(1)
+    line.keep(lambda: "two", 7)
+    assert said(systemd) == ["two"]
 
 
 def test_where_nobody_listens_the_journal_is_not_asked() -> None:
     line = StatusLine(Notifier(None), FakeClock())
-    line.keep(lambda: pytest.fail("it was asked"))
+    line.keep(lambda: pytest.fail("it was asked"), 1)

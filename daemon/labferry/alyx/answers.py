@@ -97,7 +97,7 @@ _TEXTS: tuple[_Text, ...] = (
     ),
     _text(
         r'Multiple matching dataset types found for filename "(?P<file>[^"]*)"',
-        "dataset_type",
+        "several_dataset_types",
         "several dataset types of Alyx fit {file}",
     ),
     _text(r"DataFormat matching query does not exist", "data_format", "Alyx has no data format for one of the files"),
@@ -146,20 +146,26 @@ _TEXTS: tuple[_Text, ...] = (
     _text(r"session: Select a valid choice", "session_gone", "Alyx does not know the session any more"),
     _text(
         r'Invalid (dataset|file record) "(?P<file>[^"]*)"|Invalid QC value "[^"]*" for dataset "(?P<qc_file>[^"]*)"',
-        "alyx_refused",
+        "file_refused",
         "Alyx does not accept {file}",
     ),
+    _text(r"The path argument is required", "path_missing", "Alyx was not told the session's path"),
+    _text(r"Invalid ALF path|The path .*should be", "path_refused", "Alyx does not accept the path"),
+    _text(r"is an invalid date|has an invalid date format", "date_refused", "Alyx does not take the date for one"),
+    _text(r"value too long for type", "too_long_for_alyx", "a file or folder name is too long for Alyx"),
+    _text(r'null value in column "labmember_id"', "anonymous_request", "Alyx does not know who sent the request"),
     _text(
-        r"Invalid ALF path|The path .*should be|The path argument is required|is an invalid date",
-        "alyx_refused",
-        "Alyx does not accept the path",
+        r"'content_type'|ContentType matching query does not exist",
+        "note_target",
+        "Alyx does not know what the note is about",
     ),
-    _text(r"value too long for type", "alyx_refused", "a file or folder name is too long for Alyx"),
+    _text(
+        r"list index out of range|Cannot resolve keyword", "malformed_query", "Alyx does not understand the question"
+    ),
     _text(
         r"invalid literal for int\(\)|'NoneType' object is not iterable|unsupported operand"
-        r"|'list' object has no attribute|list index out of range|null value in column"
-        r"|'content_type'|ContentType matching query does not exist|Cannot resolve keyword|has an invalid date format",
-        "alyx_refused",
+        r"|'list' object has no attribute|null value in column",
+        "malformed_request",
         "Alyx does not understand the request",
     ),
 )

@@ -7,7 +7,8 @@ with its answer lost. From here only the network is touched, and only the config
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
@@ -73,6 +74,10 @@ class AlyxClient:
         token: Secret | None = None,
         ca_file: str = "",
     ) -> None:
+        self._alike = partial(
+            AlyxClient, url, username=username, timeout=timeout, clock=clock, user_agent=user_agent, ca_file=ca_file
+        )
+        self._secrets = password, token
         self.url = _base(url)
         self.username = username
         self._timeout = timeout
@@ -92,6 +97,11 @@ class AlyxClient:
         """Close all connections."""
         self._http.close()
 
+    def another(self, password: Secret | None = None) -> AlyxClient:
+        """Return a client of the same Alyx that is not logged in: with the same secret, read anew, or a password."""
+        kept, token = self._secrets
+        return self._alike(password=password) if password else self._alike(password=kept, token=token)
+
     # --- what can be said to Alyx ---------------------------------------------------------------------------
 
     def get(self, path: str, params: Params | None = None) -> object:
@@ -107,19 +117,22 @@ class AlyxClient:
         return self._call("GET", path, params=params)
 
     def list_all(self, path: str, params: Params | None = None) -> list[Json]:
-        """Look at a list, page by page, to its end; raises as `get` does.
+        """Look at a list, page by page, to its end; raises as `get` does."""
+        return [row for page in self.pages(path, params) for row in page]
+
+    def pages(self, path: str, params: Params | None = None) -> Iterator[list[Json]]:
+        """Yield a list page by page, each a call with a time limit of its own; raises as `get` does.
 
         The link to the next page is followed on the configured host whatever host it names, since an Alyx
-        behind a proxy may not know its own name. Each page is a call with a time limit of its own.
+        behind a proxy may not know its own name.
         """
         request = f"GET {path}"
         query = httpx.QueryParams(params).set("limit", PAGE)
-        rows: list[Json] = []
         while True:
             page = as_object(self._call("GET", path, params=query), request)
-            rows.extend(as_objects(page.get("results"), request))
+            yield as_objects(page.get("results"), request)
             if not (link := text(page, "next")):
-                return rows
+                return
             following = httpx.QueryParams(link.partition("?")[2])
             if following == query:
                 raise not_alyx(request, "a list without end")
@@ -156,6 +169,10 @@ class AlyxClient:
             Alyx does not accept the login (`alyx_login`), or does not answer.
         """
         self._token(self._clock.monotonic() + self._timeout)
+
+    def hurry(self) -> None:
+        """Offer a password that was refused again at the next call: a person says that it is right now."""
+        self._login.hurry()
 
     # --- one call -------------------------------------------------------------------------------------------
 

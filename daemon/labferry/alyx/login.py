@@ -72,6 +72,11 @@ class Login:
                 self._token = _checked(self._log_in(ask) if self._token_file is None else _read(self._token_file))
             return self._token
 
+    def hurry(self) -> None:
+        """Forget which password was refused."""
+        with self._lock:
+            self._refused_password = ""
+
     def _log_in(self, ask: Callable[[Json], str]) -> str:
         assert self._password is not None
         password = _read(self._password)

@@ -28,6 +28,8 @@ __all__ = [  # with what belongs to it elsewhere in this room
     "RemoteFileRecord",
     "SessionDatasets",
     "compare_answer",
+    "dataset_pages",
+    "datasets_named",
     "delete_dataset",
     "ensure_file_record",
     "files_body",
@@ -38,6 +40,8 @@ __all__ = [  # with what belongs to it elsewhere in this room
 
 DatasetKey = tuple[str, str, str]
 """How Alyx names a file of a session: collection, revision, name; the first two may be empty."""
+
+UNRATED = "NOT_SET"  # Alyx' word for a dataset that nobody has rated
 
 _SESSION_PATH = re.compile(r"[A-Za-z0-9_.-]+/\d{4}-\d{2}-\d{2}/\d{3}")
 
@@ -69,6 +73,8 @@ class RemoteDataset:
         Naive, in the server's time zone.
     file_records : tuple of RemoteFileRecord
         Where it is, or will be. None at all is the sign of an orphan or of a registration cut short.
+    qc : str
+        What somebody or some program thinks of it, `NOT_SET` where nobody does.
     """
 
     id: str
@@ -82,6 +88,7 @@ class RemoteDataset:
     default: bool
     created: str
     file_records: tuple[RemoteFileRecord, ...]
+    qc: str = UNRATED
 
     @property
     def key(self) -> DatasetKey:
@@ -136,7 +143,19 @@ def registered_datasets(client: AlyxClient, eid: str) -> SessionDatasets:
     RefusedError
         Alyx does not know the session.
     """
-    return SessionDatasets(_remote_dataset(row) for row in client.list_all("/datasets", {"session": eid}))
+    return SessionDatasets(row for page in dataset_pages(client, eid) for row in page)
+
+
+def dataset_pages(client: AlyxClient, eid: str) -> Iterator[list[RemoteDataset]]:
+    """Yield all datasets of a session page by page: there may be hundreds of thousands; raises as above."""
+    for page in client.pages("/datasets", {"session": eid}):
+        yield [_remote_dataset(row) for row in page]
+
+
+def datasets_named(client: AlyxClient, eid: str, key: DatasetKey) -> tuple[RemoteDataset, ...]:
+    """Look at all rows of a session that share collection, revision and name."""
+    rows = map(_remote_dataset, client.list_all("/datasets", {"session": eid, "name": key[2]}))
+    return tuple(row for row in rows if row.key == key)
 
 
 def delete_dataset(client: AlyxClient, dataset_id: str) -> None:
@@ -159,11 +178,14 @@ class FileToRegister:
         Hexadecimal.
     size : int
         Bytes.
+    qc : str
+        What Alyx holds already and must keep: it forgets what it is not told. Empty for a file that is new.
     """
 
     relpath: str
     md5: str
     size: int
+    qc: str = ""
 
 
 def files_body(
@@ -214,6 +236,8 @@ def files_body(
         "server_only": False,
         "check_protected": True,
     }
+    if any(file.qc for file in files):
+        body["qc"] = [file.qc or UNRATED for file in files]
     if created_by:
         body["created_by"] = created_by
     return body
@@ -306,6 +330,7 @@ def _remote_dataset(row: Json) -> RemoteDataset:
         default=flag(row, "default_dataset"),
         created=text(row, "created_datetime"),
         file_records=_file_records(row),
+        qc=text(row, "qc") or UNRATED,
     )
 
 

@@ -1,45 +1,17 @@
-"""The registry room's answers to two questions: whose session is it, and where does Alyx say its files are.
+"""The registry room's answer to one question: where does Alyx say a session's files are.
 
-Decisions over Alyx' vocabulary, and one look at the subject. What is ambiguous is never guessed. From here only
-Alyx is touched.
+Decisions over Alyx' vocabulary; nothing is asked here. What is ambiguous is never guessed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from labferry.alyx.client import AlyxClient
-from labferry.alyx.fields import text
 from labferry.alyx.vocabulary import Repository, VocabularySnapshot
 from labferry.errors import BlockedError
 from labferry.model import show_path
 
 AUTO = "auto"
-
-
-def subject_lab(client: AlyxClient, nickname: str, lab_override: str = "") -> str:
-    """Return the lab whose session this is (REG-15, ruling 14).
-
-    Parameters
-    ----------
-    nickname : str
-        The subject, as the folder names it.
-    lab_override : str
-        The lab that the configuration sets; it does not help with an ambiguous subject, as Alyx itself cannot
-        tell the two apart.
-
-    Raises
-    ------
-    BlockedError
-        `subject_not_on_alyx`, or `ambiguous_subject` naming the labs.
-    """
-    rows = [row for row in client.list_all("/subjects", {"nickname": nickname}) if text(row, "nickname") == nickname]
-    if not rows:
-        raise BlockedError("subject_not_on_alyx", f"Alyx does not know the subject {nickname}")
-    labs = sorted(text(row, "lab") for row in rows)
-    if len(rows) > 1:
-        raise BlockedError("ambiguous_subject", f"ambiguous subject {nickname} in {', '.join(labs)}")
-    return lab_override or labs[0]
 
 
 def local_repository(

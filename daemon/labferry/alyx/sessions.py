@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date
 
 from labferry.alyx.client import AlyxClient
 from labferry.alyx.fields import Json, as_object, identity, number, text, texts
 from labferry.errors import BlockedError
-from labferry.sessions.session import Session
 
 OUR_KEY = "labferry"  # our part of a session's `json`
 
@@ -39,6 +38,8 @@ class RemoteSession:
         Names.
     json : object
         Whatever is in the field; usually an object or None.
+    fields : Json
+        All of it, as Alyx gave it.
     """
 
     id: str
@@ -50,6 +51,7 @@ class RemoteSession:
     users: tuple[str, ...]
     projects: tuple[str, ...]
     json: object
+    fields: Json
 
 
 def find_session(client: AlyxClient, subject: str, day: str | date, session_number: int) -> RemoteSession | None:
@@ -72,16 +74,31 @@ def find_session(client: AlyxClient, subject: str, day: str | date, session_numb
     BlockedError
         `duplicate_session`: there is more than one.
     """
-    query: dict[str, str | int] = {"subject": subject, "date_range": f"{day},{day}", "number": session_number}
-    rows = [row for row in client.list_all("/sessions", query) if text(row, "subject") == subject]
-    if not rows:
+    ids = session_ids(client, subject, day, session_number)
+    if not ids:
         return None
-    if len(rows) > 1:
-        ids = ", ".join(sorted(identity(row) for row in rows))
-        message = f"Alyx holds session {subject}/{day}/{session_number:03d} {len(rows)} times: {ids}"
-        raise BlockedError("duplicate_session", message)
-    path = f"/sessions/{identity(rows[0])}"
-    return _remote(as_object(client.get(path), f"GET {path}"))  # the list leaves out users and json
+    if len(ids) > 1:
+        raise duplicate_session(subject, day, session_number, ids)
+    return get_session(client, ids[0])  # the list leaves out users and json
+
+
+def session_ids(client: AlyxClient, subject: str, day: str | date, session_number: int) -> list[str]:
+    """Return the ids of all sessions of a subject, day and number: one request, at most one id if all is well."""
+    query: dict[str, str | int] = {"subject": subject, "date_range": f"{day},{day}", "number": session_number}
+    rows = client.list_all("/sessions", query)
+    return sorted(identity(row) for row in rows if text(row, "subject") == subject)
+
+
+def duplicate_session(subject: str, day: str | date, session_number: int, ids: Sequence[str]) -> BlockedError:
+    """Return the error that names sessions which should be one."""
+    name = f"{subject}/{day}/{session_number:03d}"
+    return BlockedError("duplicate_session", f"Alyx holds session {name} {len(ids)} times: {', '.join(ids)}")
+
+
+def get_session(client: AlyxClient, eid: str) -> RemoteSession:
+    """Return a session by its id."""
+    path = f"/sessions/{eid}"
+    return _remote(as_object(client.get(path), f"GET {path}"))
 
 
 def create_session(client: AlyxClient, record: Json) -> RemoteSession:
@@ -97,47 +114,20 @@ def create_session(client: AlyxClient, record: Json) -> RemoteSession:
     return _remote(as_object(client.post("/sessions", record), "POST /sessions"))
 
 
-def session_record(
-    session: Session,
-    *,
-    lab: str,
-    user: str,
-    server_name: str,
-    start: time = time(),
-    projects: Sequence[str] = (),
-    procedures: Sequence[str] = (),
-) -> dict[str, object]:
-    """Build the body that creates a session.
+def update_session(client: AlyxClient, eid: str, fields: Json) -> RemoteSession:
+    """Write fields of a session: one PATCH, harmless when repeated; `json` is replaced as a whole."""
+    path = f"/sessions/{eid}"
+    return _remote(as_object(client.patch(path, fields), f"PATCH {path}"))
 
-    Parameters
-    ----------
-    session : Session
-        From the folder's path.
-    lab : str
-        The subject's lab.
-    user : str
-        Our Alyx user; empty leaves it to the token.
-    server_name : str
-        Written into the session's `json`, so that two servers notice each other (ruling 8).
-    start : datetime.time
-        Wall time of the start; the day is always the folder's, as Alyx finds sessions by it.
-    projects, procedures : sequence of str
-        Names that Alyx must know.
-    """
-    moment = datetime.combine(session.date, start.replace(tzinfo=None, microsecond=0))
-    record: dict[str, object] = {
-        "subject": session.subject,
-        "lab": lab,
-        "type": "Experiment",
-        "number": session.number,
-        "start_time": moment.isoformat(),
-        "projects": list(projects),
-        "procedures": list(procedures),
-        "json": {OUR_KEY: {"server_name": server_name}},
-    }
-    if user:
-        record["users"] = [user]
-    return record
+
+def delete_session(client: AlyxClient, eid: str) -> None:
+    """Delete a session: one DELETE. Alyx deletes its datasets with it, so the caller must know that it has none."""
+    client.delete(f"/sessions/{eid}")
+
+
+def ownership(server_name: str) -> dict[str, object]:
+    """Return our part of the `json` of a session that we create: two servers notice each other by it (ruling 8)."""
+    return {OUR_KEY: {"server_name": server_name}}
 
 
 def owner(json: object) -> str | None:
@@ -158,4 +148,5 @@ def _remote(row: Json) -> RemoteSession:
         users=texts(row, "users"),
         projects=texts(row, "projects"),
         json=row.get("json"),
+        fields=row,
     )

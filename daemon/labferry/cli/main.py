@@ -46,6 +46,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "resume": ("daemon", "Take work again."),
         "rescan": ("daemon", "Look for sessions now."),
         "config": ("config", "Check, show or begin a configuration."),
+        "login": ("login", "Test a login, or give the secret for it."),
+        "doctor": ("doctor", "Check every precondition, and name the remedy."),
     },
     "To try it": {
         "demo": ("demo", "The whole way, from a recording rig to a verified archive."),

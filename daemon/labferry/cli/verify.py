@@ -1,4 +1,4 @@
-"""`labferry verify`: is a session in Alyx and in every archive as it was sealed?
+"""`labferry verify`: whether a session is in Alyx and in every archive as it was sealed.
 
 Room: cli. The daemon looks; nothing is corrected.
 """
@@ -51,9 +51,9 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
         yield ""
         yield strong(f"Archive {archive['target']} ({archive['kind']})")
         yield from indented(_archive_lines(archive))
-    if found["verdict"] != "ok":
+    if found["hint"]:
         yield ""
-        yield f"{strong('Next:')} labferry explain {found['path']}"
+        yield f"{strong('To do:')} {found['hint']}"
 
 
 def _registry_lines(alyx: dict[str, Any]) -> Iterator[str]:

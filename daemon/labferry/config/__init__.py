@@ -10,6 +10,7 @@ import it inside the function that needs it.
 * `rules`: what has to hold between keys.
 * `credentials`: secret files and this machine's Globus id.
 * `problems`: errors as sentences.
+* `checks`: whether the places it names can be used.
 * `loading` puts these together; `render` shows the result.
 """
 

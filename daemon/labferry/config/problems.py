@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel
 
 from labferry.config.model import ARCHIVE_KINDS, Config, Root, Section
-from labferry.config.source import Location, Source, printable, written_roots
+from labferry.config.source import ALIASES, Location, Source, printable, written_roots
 from labferry.config.values import SecretInValueError, nearest
 
 if TYPE_CHECKING:
@@ -145,6 +145,8 @@ def _unknown(location: Location, error: ErrorDetails) -> Problem:
     if (table, key) in _INLINE:
         instead = _INLINE[(table, key)]
         return Problem(location, f"is a secret and never read from here; write it into a file and name that: {instead}")
+    if location in ALIASES:
+        return Problem(location, f"is another name of {ALIASES[location]}, which is set too; remove one of them")
     known = keys_of(_model(error["loc"][:-1]))
     guess = nearest(key, known)
     if not guess and (home := _home(key)):

@@ -120,6 +120,33 @@ def _archive_fits(parts: Parts, location: tuple[str | int, ...], root: Root, nam
         yield Problem(location, f"needs Globus on this machine; {_globus_ways_out(parts)}", name)
 
 
+def _observed(parts: Parts) -> Iterator[Problem]:
+    for name, archive in parts.archives.items():
+        if isinstance(archive, ObserveArchive) and not archive.repository:
+            yield Problem(
+                ("archive", name, "repository"),
+                "leaves nothing to look at: Alyx moves the files into a data repository; name it, or remove the line",
+                archive.repository,
+            )
+
+
+def _shown_by_globus(parts: Parts) -> Iterator[Problem]:
+    """A collection shows one directory of this machine: what is elsewhere cannot be transferred."""
+    if parts.globus is None:
+        return
+    shown = parts.globus.local_path
+    for number, root in parts.roots.items():
+        through = [name for name in root.archive if isinstance(parts.archives.get(name), GlobusArchive)]
+        if through and not inside(root.path, shown):
+            yield Problem(
+                ("roots", number, "path"),
+                f'is not below [globus] local_path ({shown}), so archive "{through[0]}" cannot fetch it from there; set '
+                "local_path to a directory that holds the root, and endpoint_subdir to what this machine's collection "
+                "calls that directory",
+                root.path,
+            )
+
+
 def _globus_ways_out(parts: Parts) -> str:
     return (
         "set [globus] endpoint to this machine's collection, or install Globus Connect Personal for the service user "
@@ -153,6 +180,8 @@ _RULES: tuple[Callable[[Parts], Iterator[Problem]], ...] = (
     _names,
     _nesting,
     _archives,
+    _observed,
+    _shown_by_globus,
     _repository,
     _writable,
     _credentials,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
@@ -24,6 +24,13 @@ PATH_VARIABLE = "LABFERRY_CONFIG"
 
 Location = tuple[str | int, ...]
 Table = dict[str, object]
+
+# The names under which map-ephys knows the same keys: its `globus.local_endpoint` is `[globus] endpoint`.
+ALIASES: Mapping[Location, str] = {
+    ("globus", "local_endpoint"): "endpoint",
+    ("globus", "local_endpoint_subdir"): "endpoint_subdir",
+    ("globus", "local_endpoint_local_path"): "local_path",
+}
 
 _HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]\]?\s*(?:#.*)?")
 _KEY = re.compile(r"\s*([A-Za-z0-9_\-.\"' ]+?)\s*=")
@@ -64,8 +71,8 @@ class Source:
     def where(self, location: Location) -> str:
         """Return what to name for this key: the environment variable, or the file with the line if it is there."""
         names = {name.upper(): name for name in self.environ}
-        for length in range(len(location), 0, -1):
-            variable = PREFIX + "__".join(str(part) for part in location[:length]).upper()
+        for part in _outwards(location):
+            variable = PREFIX + "__".join(map(str, part)).upper()
             if variable in names:
                 return names[variable]
         line = self.line(location)
@@ -77,7 +84,7 @@ class Source:
         Good enough to point at, not a parser.
         """
         known = _lines(self.text)
-        return next((known[part] for n in range(len(location), 0, -1) if (part := location[:n]) in known), 0)
+        return next((known[part] for part in _outwards(location) if part in known), 0)
 
     def foreign_variables(self) -> list[str]:
         """Return a sentence for every LABFERRY_ variable that is no key: somebody else's, or misspelt."""
@@ -127,7 +134,7 @@ def read(path: str, environ: Mapping[str, str]) -> Source:
             f"{printable(path)}: {place}",
             "The file is not valid TOML there: look for a missing quote, comma or bracket.",
         ) from None
-    return Source(path, text, _over(table, _from_environment(environ)), environ)
+    return Source(path, text, _over(_renamed(table), _renamed(_from_environment(environ))), environ)
 
 
 def _read_text(path: str) -> str:
@@ -158,6 +165,24 @@ def _from_environment(environ: Mapping[str, str]) -> Table:
     variables = EnvSettingsSource(_Overridable)
     variables.env_vars = {name.lower(): value for name, value in environ.items()}
     return dict(variables())
+
+
+def _renamed(table: Table) -> Table:
+    """Return a table with the usual names of its keys; one that stands there under both is left for `problems`."""
+    result = dict(table)
+    for (name, alias), key in ALIASES.items():
+        section = result.get(str(name))
+        if isinstance(section, dict) and alias in section and key not in section:
+            result[str(name)] = {key if written == alias else written: value for written, value in section.items()}
+    return result
+
+
+def _outwards(location: Location) -> Iterator[Location]:
+    """Yield a key under all its names, then the tables around it."""
+    yield location
+    yield from (alias for alias, key in ALIASES.items() if (*alias[:-1], key) == location)
+    for length in range(len(location) - 1, 0, -1):
+        yield location[:length]
 
 
 def _over(below: Mapping[str, object], above: Mapping[str, object]) -> Table:

@@ -21,6 +21,7 @@ import structlog
 from labferry.control.peers import Peer
 from labferry.engine import operations
 from labferry.engine.context import Context
+from labferry.engine.reports.doctor import doctor
 from labferry.engine.reports.explain import explain
 from labferry.engine.reports.find import find
 from labferry.engine.reports.health import Severity
@@ -151,6 +152,7 @@ class Api:
             "/v1/explain": lambda request: explain(context, live, _path(request)),
             "/v1/match": lambda request: match(context, _path(request)),
             "/v1/verify": self._verify,
+            "/v1/doctor": lambda _: doctor(context, live),
             "/v1/jobs": lambda request: jobs(context, request.query.get("state", "")),
             "/v1/history": self._history,
             "/v1/events": self._events,
@@ -167,6 +169,7 @@ class Api:
             "/v1/jobs/release": lambda r: operations.release(context, self._chosen(r, lambda c, _: operations.held(c))),
             "/v1/pause": lambda r: operations.pause(live, _text(r.body, "lane"), paused=True),
             "/v1/resume": lambda r: operations.pause(live, _text(r.body, "lane"), paused=False),
+            "/v1/login": lambda r: operations.log_in(context, _text(r.body, "service")),
             "/v1/rescan": lambda r: operations.rescan(context, live, _text(r.body, "root")),
         }
 
@@ -336,4 +339,4 @@ def _text(body: Mapping[str, Any], name: str) -> str:
 
 def _loggable(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of an order is worth a line in the log."""
-    return {name: body[name] for name in ("session", "all", "code", "lane", "root") if name in body}
+    return {name: body[name] for name in ("session", "all", "code", "lane", "root", "service") if name in body}

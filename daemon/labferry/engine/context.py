@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from labferry.alyx.client import AlyxClient
+from labferry.alyx.people import People
 from labferry.alyx.vocabulary import CachedVocabulary, VocabularySnapshot
 from labferry.archive.globus.service import GlobusService
 from labferry.config import Config, Root
@@ -42,6 +43,7 @@ class Context:
     clock: Clock
     alyx: AlyxClient
     vocabulary: CachedVocabulary
+    people: People
     dependencies: Dependencies
     wakeup: Wakeup
     open_globus: Callable[[], GlobusService] | None = None

@@ -1,4 +1,4 @@
-"""What an operator may change: the journal's jobs and holds, and whether lanes take work.
+"""What an operator may change: the journal's jobs and holds, whether lanes take work, and which login they use.
 
 Thin on purpose: every change is one the journal or a lane offers already, made in one transaction and logged by the
 journal's triggers.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from labferry.engine.context import Context
+from labferry.engine.context import ALYX, Context
 from labferry.engine.reports.live import LiveState, kind
+from labferry.engine.reports.login import DOWN, NEEDS_LOGIN, alyx_login
 from labferry.engine.reports.sessions import attention
 from labferry.errors import LabferryError
 from labferry.journal.rows import JobRow, SessionRow
@@ -128,6 +129,23 @@ def rescan(context: Context, live: LiveState, root: str) -> dict[str, Any]:
         raise LabferryError("bad_request", f"There is no root {root!r}.", f"Roots are {known}.")
     live.detect.rescan(root or None)
     return {"roots": names}
+
+
+def log_in(context: Context, service: str) -> dict[str, Any]:
+    """Test a login with the secret of now; what waits for a login that works again is tried at once.
+
+    Raises
+    ------
+    LabferryError
+        `bad_request`: no such service.
+    """
+    if service != ALYX:
+        raise LabferryError("bad_request", f"There is no login to {service!r}.", f"There is one to {ALYX}.")
+    found = alyx_login(context.alyx.another(), context.config.alyx)
+    if found["state"] not in {DOWN, NEEDS_LOGIN}:
+        context.alyx.hurry()
+        context.reachable(ALYX)
+    return found
 
 
 def _current(context: Context, row: SessionRow) -> list[JobRow]:

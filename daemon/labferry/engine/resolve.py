@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from labferry.alyx.resolve import local_repository, subject_lab
+from labferry.alyx.resolve import local_repository
 from labferry.alyx.vocabulary import VocabularySnapshot
 from labferry.config import Root
 from labferry.engine.context import ALYX, Context
@@ -31,7 +31,8 @@ class Resolve:
         root = context.root_of(session)
         require_key(context, session)
         beat("asking Alyx for subject and repositories", 3 * context.config.alyx.timeout)
-        lab = subject_lab(context.alyx, session.subject, root.lab)
+        subject = context.people.subject(session.subject)  # asked for also where the lab is configured: it must be one
+        lab = root.lab or subject.lab
         context.reachable(ALYX)
         try:
             repository = self._repository(root, lab, context.words())

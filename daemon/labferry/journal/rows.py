@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from operator import itemgetter
 from typing import Any, ClassVar, Self
 
 from labferry.model import FileFate, FileVersion, JobKind, JobState, SessionState, Stage
@@ -17,7 +20,12 @@ class _FromRow:
     @classmethod
     def of(cls, row: sqlite3.Row) -> Self:
         """Return the value of one row."""
-        return cls(**{name: row[name] for name in cls.__dataclass_fields__})
+        return cls(*_columns(cls)(row))
+
+
+@cache
+def _columns(rows: type[_FromRow]) -> Callable[[sqlite3.Row], tuple[Any, ...]]:
+    return itemgetter(*rows.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,8 @@ class SessionRow(_FromRow):
     generation: int
     sealed_generation: int
     held_at: float | None
+    created_here: int
+    written: str
     vanished_at: float | None
     registered_at: float | None
     archived_at: float | None
@@ -153,6 +163,7 @@ class TransferRow(_FromRow):
     updated_at: float
     ended_at: float | None
     source: str | None
+    endpoint: str | None
     alone: int
     trouble: str
     trouble_text: str
@@ -207,13 +218,12 @@ class CargoRow(_FromRow):
 
 @dataclass(frozen=True, slots=True)
 class EarlierRow(_FromRow):
-    """What an older transfer of a session did about a destination."""
+    """A destination that an older transfer of a session wrote, or began to write; `verified_at` is the evidence."""
 
     file_id: int
     destination: bytes
     md5: str
     size: int
-    ours: int | None
     verified_at: float | None
 
 

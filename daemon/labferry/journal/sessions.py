@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from labferry.errors import CODES
@@ -207,6 +208,21 @@ class Sessions:
     def found_on_alyx(self, session_id: int, eid: str) -> None:
         """Record the session's id in Alyx."""
         self._write("found_on_alyx", id=session_id, eid=eid)
+
+    def recorded(self, session_id: int, written: Mapping[str, object], *, created_here: bool) -> None:
+        """Record which fields of the session in Alyx we wrote last, and whether our POST created it."""
+        self._write("recorded", id=session_id, written=json.dumps(written), created_here=int(created_here))
+
+    def remark(self, session_id: int, remarks: Iterable[tuple[str, str]]) -> None:
+        """Store what is worth knowing about a session, as code and text each; what was stored before is forgotten."""
+        with self._db.write() as connection:
+            connection.execute(_SQL["forget_remarks"], {"id": session_id})
+            for code, text in remarks:
+                connection.execute(_SQL["remark"], {"id": session_id, "code": code, "text": text})
+
+    def remarks(self, session_id: int) -> list[tuple[str, str]]:
+        """Return what is worth knowing about a session, as code and text each."""
+        return [(row["code"], row["text"]) for row in self._db.read(_SQL["remarks"], {"id": session_id})]
 
     # --- plumbing -----------------------------------------------------------------------------------------
 

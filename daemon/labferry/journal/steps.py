@@ -32,6 +32,11 @@ class Steps:
         """Return the steps of a job in the order they were first sent."""
         return [StepRow.of(row) for row in self._db.read(_SQL["of_job"], {"job_id": job_id})]
 
+    def of_session(self, session_id: int, name: str) -> StepRow | None:
+        """Return the newest step of this name in any job of a session: what was done once holds for all generations."""
+        rows = self._db.read(_SQL["of_session"], {"session_id": session_id, "name": name})
+        return StepRow.of(rows[0]) if rows else None
+
     def send(self, job_id: int, name: str, request: Any) -> None:
         """Commit what is about to be sent; forgets an answer to an earlier sending of the same step."""
         self._execute("send", job_id=job_id, name=name, request=json.dumps(request))

@@ -6,13 +6,16 @@ submitted again under the very same id.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from labferry.errors import CODES
+
 from labferry.journal.database import Database, load_queries
 from labferry.journal.rows import CargoRow, ReadyRow, TaskRow
-from labferry.model import Clock
+from labferry.model import Clock, FileVersion
 
 _SQL = load_queries("tasks")
 
@@ -87,6 +90,14 @@ class Tasks:
         """Return the tasks that have not ended, of one target or of all, oldest first."""
         return [TaskRow.of(row) for row in self._read("open", target=target)]
 
+    def open_count(self, targets: Collection[str]) -> int:
+        """Return how many tasks of these targets have not ended."""
+        return int(self._read("open_count", targets=json.dumps(list(targets)))[0][0])
+
+    def carries(self, transfer_id: int) -> bool:
+        """Say whether a task that has not ended carries files of a transfer."""
+        return bool(self._read("carries", transfer_id=transfer_id)[0][0])
+
     def of_transfer(self, transfer_id: int) -> list[TaskRow]:
         """Return the tasks that carry, or carried, files of a transfer, oldest first."""
         return [TaskRow.of(row) for row in self._read("of_transfer", transfer_id=transfer_id)]
@@ -95,13 +106,24 @@ class Tasks:
         """Return the transfers that wait for a task, in the order of their turn."""
         return [ReadyRow.of(row) for row in self._read("ready", target=target, now=self._clock.now())]
 
+    def next_files(self, transfer_id: int, files: int) -> list[FileVersion]:
+        """Return those files of a transfer, at most so many, that the next task takes."""
+        rows = self._read("next_files", transfer_id=transfer_id, files=files)
+        return [FileVersion(row["path"], row["size"], row["mtime_ns"], row["ctime_ns"]) for row in rows]
+
     def cargo(self, task_id: int) -> list[CargoRow]:
         """Return the files of a task, always in the same order."""
         return [CargoRow.of(row) for row in self._read("cargo", id=task_id)]
 
     # --- a task's way -------------------------------------------------------------------------------------
 
-    def create(self, task: NewTask, loads: Mapping[int, int], max_active: int) -> TaskRow | None:
+    def look_again(self, target: str) -> None:
+        """Let every session of a target that waits for a task be looked at before it gets one."""
+        self._execute("look_again", target=target)
+
+    def create(
+        self, task: NewTask, loads: Mapping[int, int], targets: Collection[str], max_active: int
+    ) -> TaskRow | None:
         """Commit a task with its files, before it is submitted.
 
         Parameters
@@ -109,8 +131,10 @@ class Tasks:
         task : NewTask
         loads : mapping of int to int
             Transfers, and how many of their waiting files the task takes.
+        targets : collection of str
+            The archives that are filled through Globus.
         max_active : int
-            So many tasks of all targets may be open at a time.
+            So many tasks of them may be open at a time.
 
         Returns
         -------
@@ -119,27 +143,42 @@ class Tasks:
         """
         values = {name: getattr(task, name) for name in task.__dataclass_fields__}
         with self._db.write() as connection:
-            if connection.execute(_SQL["open_count"]).fetchone()[0] >= max_active:
+            if self.open_count(targets) >= max_active:
                 return None
             task_id = connection.execute(_SQL["insert"], {**values, "now": self._clock.now()}).lastrowid
             assert task_id is not None
             for transfer_id, files in loads.items():
                 connection.execute(_SQL["load"], {"task_id": task_id, "transfer_id": transfer_id, "files": files})
             self._execute("weigh", id=task_id)
-            self._execute("tell", id=task_id, code="in_flight", reason=f"on its way in task {task.label}")
-            return self.get(task_id)
+            made = self.get(task_id)
+            if not made.files:
+                self._execute("unmake", id=task_id)
+                return None
+            self._tell(task_id, "in_flight", f"on its way in task {task.label}")
+            return made
+
+    def put_off(self, task_id: int, code: str, reason: str) -> None:
+        """Record why a task cannot be submitted yet."""
+        with self._db.write():
+            self._execute("complains", id=task_id, fault=code, fault_text=reason)
+            self._tell(task_id, code, reason)
 
     def accepted(self, task_id: int, globus_id: str) -> None:
         """Record the service's own id of a task: it has been submitted."""
         with self._db.write():
             self._execute("accepted", id=task_id, globus_id=globus_id)
             self._execute("tickets", id=task_id, globus_id=globus_id)
+            self._tell(task_id, "in_flight", f"on its way in task {self.get(task_id).label}")
 
-    def seen(self, task_id: int, progress: int, share: float, fault: str, fault_text: str) -> None:
-        """Record how a task does; `share` from 0 to 1 of its bytes has moved."""
+    def seen(self, task_id: int, progress: int, share: float) -> None:
+        """Record how far a task is; `share` from 0 to 1 of its bytes has moved."""
         with self._db.write():
-            self._execute("seen", id=task_id, progress=progress, fault=fault, fault_text=fault_text)
+            self._execute("seen", id=task_id, progress=progress)
             self._execute("share", id=task_id, share=share)
+
+    def complains(self, task_id: int, fault: str, fault_text: str) -> None:
+        """Record what is not well with a task; empty when all is."""
+        self._execute("complains", id=task_id, fault=fault, fault_text=fault_text)
 
     def cancelling(self, task_id: int, fault: str, fault_text: str) -> None:
         """Commit that a task is to be cancelled, before the service is told."""
@@ -173,6 +212,9 @@ class Tasks:
                 self._execute("hurry_transfer", transfer_id=transfer_id)
 
     # --- plumbing -----------------------------------------------------------------------------------------
+
+    def _tell(self, task_id: int, code: str, reason: str) -> None:
+        self._execute("tell", id=task_id, code=code, reason=reason, hint=CODES[code].hint)
 
     def _read(self, query: str, **values: Any) -> list[Any]:
         return self._db.read(_SQL[query], values)

@@ -68,28 +68,21 @@ class Transfers:
         batch: str,
         items: Iterable[NewItem],
         source: str | None = None,
+        endpoint: str | None = None,
     ) -> TransferRow:
         """Commit what will be carried where, before the first byte moves.
 
-        `source` is the session's folder as a Globus collection names it, None where no service reads it.
+        `endpoint` is the Globus collection that `base` is in, and `source` the session's folder as the one on this
+        side names it; both are None where no service carries the files.
         """
         items = list(items)
-        values = {"job_id": job_id, "target": target, "base": base, "batch": batch, "source": source}
-        values["now"] = self._clock.now()
+        values = {"job_id": job_id, "target": target, "base": base, "batch": batch, "now": self._clock.now()}
+        ends = {"source": source, "endpoint": endpoint}
         totals = {"bytes_total": sum(item.size for item in items), "files_total": len(items)}
         with self._db.write() as connection:
-            transfer_id = connection.execute(_SQL["insert"], {**values, **totals}).lastrowid
-            for item in items:
-                connection.execute(
-                    _SQL["insert_item"],
-                    {
-                        "transfer_id": transfer_id,
-                        "file_id": item.file_id,
-                        "destination": item.destination,
-                        "size": item.size,
-                        "md5": item.md5,
-                    },
-                )
+            transfer_id = connection.execute(_SQL["insert"], {**values, **ends, **totals}).lastrowid
+            rows = ((transfer_id, item.file_id, item.destination, item.size, item.md5) for item in items)
+            connection.executemany(_SQL["insert_item"], rows)
             planned = self.of_job(job_id)
         assert planned is not None
         return planned
@@ -125,19 +118,39 @@ class Transfers:
         self._execute("progress", id=transfer_id, bytes_done=bytes_done, files_done=files_done)
 
     def looked(self, transfer_id: int, ours: Iterable[bytes]) -> None:
-        """Record the destinations that were free at the first look: what stands there from now on is ours."""
+        """Record the destinations that were free at the first look: what is sent there, and its remains, are ours."""
         with self._db.write() as connection:
             for destination in ours:
                 connection.execute(_SQL["looked"], {"transfer_id": transfer_id, "destination": destination})
 
-    def take_trouble(self, transfer_id: int) -> tuple[str, str] | None:
-        """Return how the last task of a transfer failed, as code and text, once; None if it did not."""
-        with self._db.write() as connection:
-            row = connection.execute(_SQL["trouble"], {"id": transfer_id}).fetchone()
-            if row is None:
-                return None
-            connection.execute(_SQL["forget_trouble"], {"id": transfer_id})
-            return row["trouble"], row["trouble_text"]
+    def unlooked(self, transfer_id: int) -> list[ItemRow]:
+        """Return the files in whose place nobody has looked yet, by path."""
+        return [ItemRow.of(row) for row in self._db.read(_SQL["unlooked"], {"transfer_id": transfer_id})]
+
+    def missing(self, transfer_id: int) -> tuple[int, int]:
+        """Return how many files have not arrived, and how many of these a task carries."""
+        row = self._db.read(_SQL["missing"], {"id": transfer_id})[0]
+        return row["files"], row["carried"]
+
+    def trouble(self, transfer_id: int) -> tuple[str, str] | None:
+        """Return what the job must hear of its last task, as code and text; None if there is nothing."""
+        rows = self._db.read(_SQL["trouble"], {"id": transfer_id})
+        return (rows[0]["trouble"], rows[0]["trouble_text"]) if rows else None
+
+    def forget_trouble(self, job_id: int) -> None:
+        """Record that a job has heard of its last task; belongs to the transaction that says what came of it."""
+        self._execute("forget_trouble", job_id=job_id)
+
+    def read_from(self, transfer_id: int, source: str) -> None:
+        """Let the files be read under another name of the session's folder; no task may carry them now."""
+        self._execute("from_source", id=transfer_id, source=source)
+
+    def start_over(self, transfer_id: int, base: bytes, endpoint: str) -> TransferRow:
+        """Let a transfer go to another place, where nobody has looked yet; no task may carry it now."""
+        with self._db.write():
+            self._execute("start_over", id=transfer_id)
+            self._execute("to_place", id=transfer_id, base=base, endpoint=endpoint)
+            return self.get(transfer_id)
 
     def release(self, transfer_id: int, destinations: Iterable[bytes]) -> None:
         """Let files be sent again that were said to have arrived and have not."""

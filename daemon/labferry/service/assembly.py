@@ -8,6 +8,7 @@ from pathlib import Path
 
 from labferry import __version__
 from labferry.alyx.client import AlyxClient
+from labferry.alyx.people import People
 from labferry.alyx.vocabulary import CachedVocabulary
 from labferry.archive.directory import DirectoryArchive
 from labferry.archive.globus.service import GlobusService
@@ -54,6 +55,7 @@ def assemble(config: Config, journal: Journal, wakeup: Wakeup, clock: Clock) -> 
     ConfigError
         It asks for something this version does not have.
     """
+    alyx = alyx_client(config, clock)
     limits = Limits(config.worker.max_attempts, config.worker.backoff_max)
     names = [ALYX]
     for name in used_archives(config):
@@ -62,8 +64,9 @@ def assemble(config: Config, journal: Journal, wakeup: Wakeup, clock: Clock) -> 
         config=config,
         journal=journal,
         clock=clock,
-        alyx=alyx_client(config, clock),
+        alyx=alyx,
         vocabulary=CachedVocabulary(Path(config.state_dir) / "vocabulary.json", clock=clock),
+        people=People(alyx, clock),
         dependencies=Dependencies(names, clock, limits),
         wakeup=wakeup,
         open_globus=(lambda: globus_service(config, wakeup)) if uses_globus(config) else None,

@@ -140,7 +140,7 @@ class Life:
         self._status.say("starting: the first look at every root")
         server.start()
         assembly.detect.first_scan()
-        self._status.keep(lambda: self._summary(assembly, live))
+        self._keep_status(assembly, live)
         self._notifier.ready()
         _log.info("ready", socket=self._config.control.socket)
         if self._reloaded:
@@ -156,7 +156,7 @@ class Life:
             if signals.take_reload():
                 following = self._read_again()
             self._supervise(assembly, journal)
-            self._status.keep(lambda: self._summary(assembly, live))
+            self._keep_status(assembly, live)
         return self._drain(assembly, journal, server, signals, following)
 
     def _read_again(self) -> Config | None:
@@ -168,12 +168,15 @@ class Life:
             why = error.message.splitlines()
             _log.error("reload_refused", why="; ".join(why), hint=error.hint)
             self._refused = why[0]
-            self._status.look_again()
             self._notifier.ready()
             answer(f"refused: {error.message}")
             return None
         _log.info("reload", config=following.path)
         return following
+
+    def _keep_status(self, assembly: Assembly, live: LiveState) -> None:
+        seen = (self._wakeup.rings, self._silent, self._refused)
+        self._status.keep(lambda: self._summary(assembly, live), seen)
 
     def _summary(self, assembly: Assembly, live: LiveState) -> str:
         try:

@@ -12,7 +12,9 @@ from labferry.engine.reports.health import Condition, Severity
 from labferry.model import Clock, SessionState
 from labferry.observe.notify import Notifier
 
-EVERY = 5.0  # seconds between two looks; every look asks the journal
+# Seconds between two looks, each of which counts all sessions: while something happens, and while nothing does.
+EVERY = 2.0
+AT_REST = 60.0
 SPELLED = 2  # errors that are spelled out; `labferry status` has all
 # In the order of what is asked first at night: is it done?
 ORDER = (
@@ -88,7 +90,8 @@ class StatusLine:
         self._notifier = notifier
         self._clock = clock
         self._said = ""
-        self._next = clock.monotonic()
+        self._seen: object = None
+        self._looked_at = clock.monotonic() - AT_REST
 
     def say(self, text: str) -> None:
         """Say this now."""
@@ -96,12 +99,17 @@ class StatusLine:
             self._said = text
             self._notifier.status(text)
 
-    def look_again(self) -> None:
-        """Look at the next opportunity, however short the last look is ago."""
-        self._next = self._clock.monotonic()
+    def keep(self, look: Callable[[], str], seen: object) -> None:
+        """Say what `look` returns, if somebody listens and it is time to look.
 
-    def keep(self, look: Callable[[], str]) -> None:
-        """Say what `look` returns if it is time to look, and somebody listens."""
-        if self._notifier.heard and self._clock.monotonic() >= self._next:
-            self._next = self._clock.monotonic() + EVERY
+        Parameters
+        ----------
+        look : callable
+        seen : object
+            Another value than last time means that something happened.
+        """
+        pause = AT_REST if seen == self._seen else EVERY
+        if self._notifier.heard and self._clock.monotonic() >= self._looked_at + pause:
+            self._seen = seen
+            self._looked_at = self._clock.monotonic()
             self.say(look())

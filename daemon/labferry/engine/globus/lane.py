@@ -1,7 +1,8 @@
 """The lane of one Globus target: it alone speaks with its client, and never waits for bytes.
 
 Tasks that are due for a look come first, then jobs, and a new task is filled when no job is due any more: so
-everything that is ready travels together.
+everything that is ready travels together. Where jobs never cease to be due, a task is filled now and then all the
+same.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from labferry.engine.context import GLOBUS
 from labferry.engine.globus.stage import GlobusStage
 from labferry.engine.globus.tending import Tending
 from labferry.engine.worker import Shared, StoppedEarly, Worker
-from labferry.errors import UnavailableError
+from labferry.errors import LabferryError, UnavailableError
+from labferry.journal import JOURNAL
 from labferry.model import Stage
+
+FILL_EVERY = 60.0  # seconds after which what is ready waits no longer for what is not
 
 
 class GlobusLane(Worker):
@@ -33,18 +37,34 @@ class GlobusLane(Worker):
         super().__init__(name, {Stage.ARCHIVE: stage}, shared, needs=needs, target=target)
         self._tending = tending
         self._service = service
+        self._began = False
+        self._fill_by = 0.0
 
     def turn(self) -> float:
-        """Do one thing: look at the tasks, run a job, or fill a task."""
+        """Do one thing: look at the tasks, run a job, or fill a task.
+
+        Raises
+        ------
+        UnavailableError
+            The journal cannot be written.
+        """
         try:
             return self._turn()
         except UnavailableError as error:
+            if error.dependency == JOURNAL:
+                raise
             self._note_dependency(error)
+            return 0.0
+        except LabferryError as error:  # about no session and no file: Globus says what it should never say
+            self._note_dependency(UnavailableError(GLOBUS, "globus_down", error.message))
             return 0.0
         except (StoppedError, StoppedEarly):
             return 0.0
 
     def _turn(self) -> float:
+        if not self._began:
+            self._tending.begin()
+            self._began = True
         until_poll = self._tending.seconds_until_poll()
         if until_poll <= 0:
             closed = self._dependencies.open_for(GLOBUS)
@@ -52,11 +72,16 @@ class GlobusLane(Worker):
                 return closed
             self._tending.poll(self.beat)
             return 0.0
-        pause = super().turn()
-        if pause > 0 and self._tending.can_fill() and self._closed() <= 0:
-            self._tending.fill(self.beat)
-            return 0.0
-        return min(pause, until_poll)
+        pause = 0.0 if self._clock.monotonic() >= self._fill_by and self._filled() else super().turn()
+        return 0.0 if pause > 0 and self._filled() else min(pause, until_poll)
+
+    def _filled(self) -> bool:
+        """Fill a task if one may be filled now; say whether there was anything to fill it with."""
+        self._fill_by = self._clock.monotonic() + FILL_EVERY
+        if not self._tending.can_fill() or self._closed() > 0:
+            return False
+        self._tending.fill(self.beat)
+        return True
 
     def tidy(self) -> None:
         """Let go of the service."""

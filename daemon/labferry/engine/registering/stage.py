@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from zoneinfo import ZoneInfo
 
 from labferry.engine.context import ALYX, Context
+from labferry.engine.registering.animals import EnsureAnimal, in_turn
 from labferry.engine.registering.files import EnsureFiles
+from labferry.engine.registering.hook import run_hook
 from labferry.engine.registering.patience import Patience
 from labferry.engine.registering.session import EnsureSession
 from labferry.engine.resolve import require_key
 from labferry.engine.seal import is_carried, require_nothing_new
 from labferry.errors import BlockedError
 from labferry.journal.jobs import Move
-from labferry.journal.rows import JobRow
+from labferry.journal.rows import JobRow, SessionRow
 from labferry.model import Done, JobState, Outcome, show_path
+from labferry.sessions.record import read_record
+
+RECORD_STEP = "record"
 
 
 class Register:
@@ -23,7 +30,10 @@ class Register:
         self._context = context
         self._patience = Patience(context.clock, context.config.registration.resend_after)
         self._session = EnsureSession(context, self._patience)
+        self._animal = EnsureAnimal(context, self._patience)
         self._files = EnsureFiles(context, self._patience)
+        zone = context.config.alyx.timezone
+        self._timezone = ZoneInfo(zone) if zone else None
 
     def __call__(self, job: JobRow, beat: Callable[[str, float], None]) -> Outcome:
         """Ensure the session, ensure its files, look at the result."""
@@ -31,18 +41,42 @@ class Register:
         session = context.session_of(job)
         folder = context.folder_of(session)
         require_key(context, session)
-        beat(f"registering {show_path(session.path)}", 5 * context.config.alyx.timeout)
-        eid = self._session(job, session)
+        beat(f"registering {show_path(session.path)}", 10 * context.config.alyx.timeout)
+        eid, refused = self._ensure_record(job, session, folder)
         context.reachable(ALYX)
         files = context.journal.files.datasets(session.id)
         remote = self._files.settled_datasets(job, eid)
-        refused = self._files.ensure(job, session, folder, files, remote, beat)
+        refused += self._files.ensure(job, session, folder, files, remote, beat)
         self._files.check(eid, session, refused)
         if not context.root_of(session).archive:  # otherwise this is looked at before archiving
             require_nothing_new(folder, context.journal.files.of_session(session.id))
         if refused:
+            context.journal.steps.drop(job.id, RECORD_STEP)  # whoever tries again looks at everything again
             raise refused_together(refused)
+        run_hook(context, job, session, eid, beat)
         return Done()
+
+    def _ensure_record(self, job: JobRow, session: SessionRow, folder: bytes) -> tuple[str, list[BlockedError]]:
+        """Ensure the session with all that its folder says about it, once for each job; return its id and refusals."""
+        context, steps = self._context, self._context.journal.steps
+        done = steps.get(job.id, RECORD_STEP)
+        if done is not None and done.answer is not None:
+            return str(json.loads(done.answer)["id"]), []
+        record = read_record(folder, context.parsed(session), timezone=self._timezone)
+        remarks = list(record.remarks)
+        eid = self._session(job, session, record, remarks)
+        session = context.session_of(job)
+        refused = []
+        if context.config.registration.weights:
+            refused += in_turn(lambda: self._animal.weighings(job, session, record, remarks))
+        if context.config.registration.water:
+            refused += in_turn(lambda: self._animal.waters(job, session, eid, record, remarks))
+        with context.journal.together():
+            context.journal.sessions.remark(session.id, remarks)
+            if not refused:
+                steps.send(job.id, RECORD_STEP, {"remarks": len(remarks)})
+                steps.answer(job.id, RECORD_STEP, {"id": eid})
+        return eid, refused
 
     def finish(self, job: JobRow, move: Move) -> bool:
         """Commit the end; a finished registration adds the archive jobs in the same transaction."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,11 @@ from labferry.model import path_fields, utc_text
 LISTED = 1000  # files listed in one answer, of each kind; all are counted
 LONGEST = 900.0  # seconds that a look may take …
 LONGEST_DEEP = 12 * 3600.0  # … and where every byte is read
+CORRECTED_BY_HAND = (
+    "Nothing was corrected. Find out what changed it and put the right content back; `labferry history SESSION` says "
+    "what was sent when."
+)
+STILL_COMING = "`labferry explain SESSION` says what it waits for."
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ def verify(
         **path_fields(session_folder(context, session)),
         "verdict": verdict,
         "message": message,
+        "hint": "" if verdict == "ok" else CORRECTED_BY_HAND if verdict == "differs" else STILL_COMING,
         "deep": deep,
         "journal": _journal_fields(context, session),
         "alyx": None if registry is None else _registry_fields(registry),
@@ -201,6 +208,7 @@ def _archive_fields(context: Context, session: SessionRow, one: _Archive) -> dic
         "files": one.copies.files,
         "verified": sum(row.path not in wrong for row in known) if look else 0,
         "pending": one.copies.pending,
+        "evidence": Counter(row.verified_how or "" for row in known),
         "compared": look.compared if look else None,
         "how": look.how if look else "",
         "problem": problem and {"code": problem.code, "message": problem.message, "hint": problem.hint},

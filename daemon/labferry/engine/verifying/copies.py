@@ -63,9 +63,7 @@ def copies_of(
         verified=verified,
         planned=planned,
         changed=tuple(
-            _changed(row, newest[row.id][1])
-            for row in carried
-            if row.id in newest and row.md5 != newest[row.id][1].md5
+            _changed(row, newest[row.id][1]) for row in carried if row.id in newest and row.md5 != newest[row.id][1].md5
         ),
     )
 

@@ -179,9 +179,7 @@ def _listings(
     return listings
 
 
-def _not_listed(
-    target: str, items: Mapping[str, ItemRow], listings: Mapping[str, Listing | None]
-) -> Iterator[Finding]:
+def _not_listed(target: str, items: Mapping[str, ItemRow], listings: Mapping[str, Listing | None]) -> Iterator[Finding]:
     wanted = [TransferItem("", where, row.size, row.md5) for where, row in items.items()]
     for where, what in missing_or_different(listings, wanted):
         folder, name = split(where)

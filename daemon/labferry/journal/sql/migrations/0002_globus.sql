@@ -26,12 +26,14 @@ CREATE TABLE task (
 ) STRICT;
 CREATE INDEX task_open ON task (target) WHERE ended_at IS NULL;
 
-ALTER TABLE transfer ADD COLUMN source TEXT; -- the session folder as its collection names it
+ALTER TABLE transfer ADD COLUMN source TEXT;   -- the session folder as its collection names it
+ALTER TABLE transfer ADD COLUMN endpoint TEXT; -- the collection that `base` is in: what was looked at, and is sent to
 ALTER TABLE transfer ADD COLUMN alone INTEGER NOT NULL DEFAULT 0; -- a batch with it failed: it gets a task of its own
 ALTER TABLE transfer ADD COLUMN trouble TEXT NOT NULL DEFAULT ''; -- how its last task ended, until its job has heard
 ALTER TABLE transfer ADD COLUMN trouble_text TEXT NOT NULL DEFAULT '';
 
 ALTER TABLE item ADD COLUMN ours INTEGER;          -- 1: nothing stood in its place at the first look (ruling 18)
+ALTER TABLE item ADD COLUMN sent INTEGER NOT NULL DEFAULT 0; -- 1: a task was made with it: there may be part of it
 ALTER TABLE item ADD COLUMN task_id INTEGER REFERENCES task (id);
 ALTER TABLE item ADD COLUMN arrived_how TEXT;      -- what the service says: sent, or found equal; not yet the evidence
 CREATE INDEX item_of_task ON item (task_id) WHERE task_id IS NOT NULL;

@@ -87,6 +87,18 @@ UPDATE session SET lab = :lab, repository = :repository, updated_at = :now WHERE
 -- name: found_on_alyx
 UPDATE session SET eid = :eid, updated_at = :now WHERE id = :id
 
+-- name: recorded
+UPDATE session SET written = :written, created_here = :created_here, updated_at = :now WHERE id = :id
+
+-- name: forget_remarks
+DELETE FROM remark WHERE session_id = :id
+
+-- name: remark
+INSERT OR IGNORE INTO remark (session_id, code, text) VALUES (:id, :code, :text)
+
+-- name: remarks
+SELECT code, text FROM remark WHERE session_id = :id ORDER BY code, text
+
 -- name: vanished
 UPDATE session SET vanished_at = :now, updated_at = :now WHERE id = :id AND vanished_at IS NULL
 

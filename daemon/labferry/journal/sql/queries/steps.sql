@@ -4,6 +4,10 @@ SELECT * FROM step WHERE job_id = :job_id AND name = :name
 -- name: of_job
 SELECT * FROM step WHERE job_id = :job_id ORDER BY id
 
+-- name: of_session
+SELECT step.* FROM step JOIN job ON job.id = step.job_id
+WHERE job.session_id = :session_id AND step.name = :name ORDER BY step.answered_at IS NULL, step.id DESC LIMIT 1
+
 -- name: send
 INSERT INTO step (job_id, name, request, sent_at) VALUES (:job_id, :name, :request, :now)
 ON CONFLICT (job_id, name) DO UPDATE SET request = excluded.request, sent_at = excluded.sent_at,

@@ -4,30 +4,49 @@ SELECT * FROM task WHERE id = :id
 -- name: open
 SELECT * FROM task WHERE ended_at IS NULL AND :target IN ('', target) ORDER BY id
 
+-- A task whose archive is not configured any more has no lane that ends it, and takes no place.
 -- name: open_count
-SELECT count(*) FROM task WHERE ended_at IS NULL
+SELECT count(*) FROM task WHERE ended_at IS NULL AND target IN (SELECT value FROM json_each(:targets))
 
 -- name: of_transfer
 SELECT * FROM task WHERE id IN (SELECT task_id FROM item WHERE transfer_id = :transfer_id) ORDER BY id
 
+-- name: carries
+SELECT EXISTS (SELECT 1 FROM item JOIN task ON task.id = item.task_id
+  WHERE item.transfer_id = :transfer_id AND task.ended_at IS NULL)
+
 -- Transfers with files for a task, in the order in which archive jobs are claimed. A session whose older transfer is
 -- still being carried waits for that: the two would have the same destinations.
 -- name: ready
+WITH carried AS MATERIALIZED (
+  SELECT DISTINCT item.transfer_id FROM task JOIN item ON item.task_id = task.id
+  WHERE task.ended_at IS NULL AND task.target = :target),
+busy AS MATERIALIZED (
+  SELECT transfer.id, job.session_id FROM carried JOIN transfer ON transfer.id = carried.transfer_id
+    JOIN job ON job.id = transfer.job_id)
 SELECT transfer.id AS transfer_id, transfer.job_id, job.session_id, job.created_at, transfer.alone,
   count(*) AS files, sum(item.size) AS bytes
 FROM job JOIN transfer ON transfer.job_id = job.id JOIN session ON session.id = job.session_id
   JOIN item ON item.transfer_id = transfer.id
+  LEFT JOIN busy ON busy.session_id = job.session_id AND busy.id <> transfer.id
 WHERE job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state = 'waiting'
-  AND job.code IN ('in_batch', 'in_flight') AND job.target = :target
+  AND job.stage = 'archive' AND job.code = 'in_batch' AND job.target = :target
   AND session.held_at IS NULL AND session.complete_at IS NOT NULL AND transfer.state = 'active'
   AND transfer.trouble = '' AND item.ours = 1 AND item.task_id IS NULL AND item.verified_at IS NULL
-  AND NOT EXISTS (
-    SELECT 1 FROM task JOIN item AS other ON other.task_id = task.id
-      JOIN transfer AS busy ON busy.id = other.transfer_id JOIN job AS busy_job ON busy_job.id = busy.job_id
-    WHERE task.ended_at IS NULL AND task.target = :target AND busy_job.session_id = job.session_id
-      AND busy.id <> transfer.id)
+  AND busy.id IS NULL
 GROUP BY transfer.id
 ORDER BY sum(item.size) - (:now - job.created_at) * 1000000, transfer.id
+
+-- name: next_files
+SELECT file.path, item.size, file.mtime_ns, file.ctime_ns FROM item JOIN file ON file.id = item.file_id
+WHERE item.transfer_id = :transfer_id AND item.task_id IS NULL AND item.ours = 1 AND item.verified_at IS NULL
+ORDER BY item.file_id LIMIT :files
+
+-- The configuration may be another one than in the last life: every session is looked at before it travels.
+-- name: look_again
+UPDATE job SET state = 'queued', not_before = :now, code = '', reason = '', hint = '', updated_at = :now
+WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state = 'waiting'
+  AND stage = 'archive' AND code = 'in_batch' AND target = :target
 
 -- name: insert
 INSERT INTO task (target, batch, label, submission_id, source_endpoint, destination_endpoint, state, files, bytes,
@@ -35,11 +54,18 @@ INSERT INTO task (target, batch, label, submission_id, source_endpoint, destinat
 VALUES (:target, :batch, :label, :submission_id, :source_endpoint, :destination_endpoint, 'submitting', 0, 0,
   :now, :now, :now)
 
+-- An operator may have held or cancelled the session meanwhile.
 -- name: load
-UPDATE item SET task_id = :task_id
+UPDATE item SET task_id = :task_id, sent = 1
 WHERE transfer_id = :transfer_id AND task_id IS NULL AND ours = 1 AND verified_at IS NULL AND file_id IN (
   SELECT file_id FROM item WHERE transfer_id = :transfer_id AND task_id IS NULL AND ours = 1 AND verified_at IS NULL
   ORDER BY file_id LIMIT :files)
+  AND EXISTS (SELECT 1 FROM transfer JOIN job ON job.id = transfer.job_id JOIN session ON session.id = job.session_id
+    WHERE transfer.id = :transfer_id AND job.state = 'waiting' AND session.held_at IS NULL
+      AND session.complete_at IS NOT NULL)
+
+-- name: unmake
+DELETE FROM task WHERE id = :id
 
 -- name: weigh
 UPDATE task SET files = (SELECT count(*) FROM item WHERE task_id = :id),
@@ -52,16 +78,20 @@ FROM item JOIN transfer ON transfer.id = item.transfer_id JOIN file ON file.id =
 WHERE item.task_id = :id ORDER BY item.transfer_id, item.file_id
 
 -- name: accepted
-UPDATE task SET globus_id = :globus_id, state = 'active', progress_at = :now, updated_at = :now WHERE id = :id
+UPDATE task SET globus_id = :globus_id, state = 'active', fault = '', fault_text = '', progress_at = :now,
+  updated_at = :now WHERE id = :id
 
 -- name: tickets
 UPDATE transfer SET ticket = :globus_id, updated_at = :now WHERE id IN (
   SELECT transfer_id FROM item WHERE task_id = :id)
 
+-- A session of which not everything is in the task goes on waiting for the next one.
 -- name: tell
-UPDATE job SET code = :code, reason = :reason, hint = '', updated_at = :now
+UPDATE job SET code = :code, reason = :reason, hint = :hint, updated_at = :now
 WHERE state = 'waiting' AND id IN (
-  SELECT transfer.job_id FROM transfer WHERE transfer.id IN (SELECT transfer_id FROM item WHERE task_id = :id))
+  SELECT transfer.job_id FROM transfer WHERE transfer.id IN (SELECT transfer_id FROM item WHERE task_id = :id)
+    AND NOT EXISTS (SELECT 1 FROM item
+      WHERE item.transfer_id = transfer.id AND item.task_id IS NULL AND item.verified_at IS NULL))
 
 -- name: hurry
 UPDATE job SET not_before = :now
@@ -69,8 +99,11 @@ WHERE state = 'waiting' AND id IN (
   SELECT transfer.job_id FROM transfer WHERE transfer.id IN (SELECT transfer_id FROM item WHERE task_id = :id))
 
 -- name: seen
-UPDATE task SET progress = :progress, fault = :fault, fault_text = :fault_text, updated_at = :now,
+UPDATE task SET progress = :progress, updated_at = :now,
   progress_at = CASE WHEN :progress > progress THEN :now ELSE progress_at END WHERE id = :id
+
+-- name: complains
+UPDATE task SET fault = :fault, fault_text = :fault_text, updated_at = :now WHERE id = :id
 
 -- The service counts a task as a whole; its sessions share what has moved in proportion.
 -- name: share

@@ -14,12 +14,13 @@ FROM item JOIN transfer ON transfer.id = item.transfer_id
 WHERE item.file_id = :file_id AND item.verified_at IS NOT NULL ORDER BY transfer.id
 
 -- name: insert
-INSERT INTO transfer (job_id, target, base, batch, source, state, bytes_total, files_total, started_at, updated_at)
-VALUES (:job_id, :target, :base, :batch, :source, 'active', :bytes_total, :files_total, :now, :now)
+INSERT INTO transfer (job_id, target, base, batch, source, endpoint, state, bytes_total, files_total, started_at,
+  updated_at)
+VALUES (:job_id, :target, :base, :batch, :source, :endpoint, 'active', :bytes_total, :files_total, :now, :now)
 
 -- name: insert_item
 INSERT INTO item (transfer_id, file_id, destination, size, md5)
-VALUES (:transfer_id, :file_id, :destination, :size, :md5)
+VALUES (?, ?, ?, ?, ?)
 
 -- name: items
 SELECT item.*, file.path, file.mtime_ns, file.ctime_ns, file.dataset_id FROM item JOIN file ON file.id = item.file_id
@@ -45,14 +46,20 @@ UPDATE item SET marked_at = :now WHERE transfer_id = :transfer_id AND file_id = 
 -- name: progress
 UPDATE transfer SET bytes_done = :bytes_done, files_done = :files_done, updated_at = :now WHERE id = :id
 
+-- A file that was only planned says nothing about what is there; neither does one at another place.
 -- name: earlier
-SELECT item.file_id, item.destination, item.md5, item.size, item.ours, item.verified_at
+SELECT item.file_id, item.destination, item.md5, item.size, item.verified_at
 FROM transfer AS this
 JOIN job ON job.id = this.job_id
 JOIN job AS old_job ON old_job.session_id = job.session_id AND old_job.id <> job.id
 JOIN transfer AS old ON old.job_id = old_job.id AND old.target = this.target AND old.base = this.base
+  AND old.endpoint IS this.endpoint
 JOIN item ON item.transfer_id = old.id
-WHERE this.id = :id ORDER BY old.id
+WHERE this.id = :id AND (item.verified_at IS NOT NULL OR item.sent) ORDER BY old.id
+
+-- name: unlooked
+SELECT item.*, file.path, file.mtime_ns, file.ctime_ns, file.dataset_id FROM item JOIN file ON file.id = item.file_id
+WHERE transfer_id = :transfer_id AND item.ours IS NULL AND item.verified_at IS NULL ORDER BY file.path
 
 -- name: looked
 UPDATE item SET ours = 1 WHERE transfer_id = :transfer_id AND destination = :destination
@@ -61,7 +68,22 @@ UPDATE item SET ours = 1 WHERE transfer_id = :transfer_id AND destination = :des
 SELECT trouble, trouble_text FROM transfer WHERE id = :id AND trouble <> ''
 
 -- name: forget_trouble
-UPDATE transfer SET trouble = '', trouble_text = '' WHERE id = :id
+UPDATE transfer SET trouble = '', trouble_text = '' WHERE job_id = :job_id AND trouble <> ''
+
+-- name: missing
+SELECT count(*) AS files, count(task_id) AS carried FROM item
+WHERE transfer_id = :id AND verified_at IS NULL AND arrived_how IS NULL
+
+-- name: from_source
+UPDATE transfer SET source = :source, updated_at = :now WHERE id = :id
+
+-- name: to_place
+UPDATE transfer SET base = :base, endpoint = :endpoint, state = 'active', ended_at = NULL, alone = 0, bytes_done = 0,
+  files_done = 0, updated_at = :now WHERE id = :id
+
+-- name: start_over
+UPDATE item SET verified_at = NULL, verified_how = NULL, marked_at = NULL, ours = NULL, sent = 0, task_id = NULL,
+  arrived_how = NULL WHERE transfer_id = :id
 
 -- name: release
 UPDATE item SET task_id = NULL, arrived_how = NULL WHERE transfer_id = :transfer_id AND destination = :destination

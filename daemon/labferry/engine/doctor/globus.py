@@ -1,0 +1,97 @@
+"""Globus: the login of our application, and whether the source collection shows it the roots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from labferry.archive.globus.paths import CollectionMap
+from labferry.archive.globus.service import GlobusService
+from labferry.archive.globus.values import Listing
+from labferry.config import GlobusArchive, Root
+from labferry.config.checks import Check, Result
+from labferry.config.credentials import personal_endpoint, personal_endpoint_file
+from labferry.engine.context import Context
+from labferry.engine.doctor.checking import checked, failed, skipped
+from labferry.errors import BlockedError, ConfigError, LabferryError, UnavailableError
+
+IDENTITIES = "clients.auth.globus.org"
+_PROBE = "labferry doctor"  # a label that no task has
+_NOT_OURS_TO_READ = frozenset({"globus_login", "target_readonly", "target_missing"})
+
+
+def login(context: Context, service: GlobusService) -> Check:
+    """Check the client credentials: a token, and one question with it."""
+    client = context.config.globus.client_id
+
+    def look() -> str:
+        service.find(_PROBE)
+        return f"logged in as {client}@{IDENTITIES}"
+
+    return checked("globus_login", look)
+
+
+def sources(context: Context, service: GlobusService) -> Iterator[Check]:
+    """Check for every root with a Globus archive whether our application can read it through the source collection."""
+    for root in context.config.roots:
+        if any(isinstance(context.config.archive[name], GlobusArchive) for name in root.archive):
+            yield _source(context, service, root)
+
+
+def unused() -> Iterator[Check]:
+    """Say that there is nothing to check."""
+    yield skipped("globus", "no root is archived through Globus")
+
+
+def _source(context: Context, service: GlobusService, root: Root) -> Check:
+    settings, check = context.config.globus, f"globus_source:{root.name}"
+    try:
+        path = CollectionMap(settings.local_path, settings.endpoint_subdir).to_collection(os.fsencode(root.path))
+        listing = service.listing(settings.endpoint, path, blame="")
+    except (UnavailableError, BlockedError) as error:
+        if error.code in _NOT_OURS_TO_READ and _is_personal(context):
+            return _not_readable_for_an_application(context, check, error)
+        return failed(check, error)
+    if listing is None or not _shows(listing, root):
+        return Check(
+            check,
+            Result.ERROR,
+            f"collection {settings.endpoint} does not show {root.path} at {path}",
+            "Correct `local_path` and `endpoint_subdir` of [globus], or share the root's folder in the collection.",
+        )
+    return Check(check, Result.OK, f"collection {settings.endpoint} shows {root.path} at {path}")
+
+
+def _shows(listing: Listing, root: Root) -> bool:
+    """Tell whether a listing can be this root's: it has something of what is there, or nothing is there."""
+    try:
+        here = os.listdir(root.path)
+    except OSError:
+        return True  # the root's own check says so
+    return not here or any(name in listing for name in here)
+
+
+def _is_personal(context: Context) -> bool:
+    """Tell whether the source is a collection of Globus Connect Personal: this machine's own, or one that Alyx says."""
+    settings = context.config.globus
+    try:
+        if personal_endpoint(personal_endpoint_file(settings.config_dir, os.environ)).lower() == settings.endpoint:
+            return True
+        repositories = context.words().repositories.values()
+    except (ConfigError, UnavailableError):
+        return False
+    return any(one.globus_is_personal and one.globus_endpoint_id.lower() == settings.endpoint for one in repositories)
+
+
+def _not_readable_for_an_application(context: Context, check: str, error: LabferryError) -> Check:
+    """Name the two ways out of client credentials with somebody's own collection (ruling 20)."""
+    settings = context.config.globus
+    return Check(
+        check,
+        Result.ERROR,
+        f"{error.code}: {error.message}. Collection {settings.endpoint} is one of Globus Connect Personal, which only "
+        "its owner can read, and we come with client credentials",
+        "Either set Connect Personal up as the application itself (`globus gcp create mapped` with "
+        "GLOBUS_CLI_CLIENT_ID and GLOBUS_CLI_CLIENT_SECRET), or share the roots' folder in a guest collection with "
+        f"{settings.client_id}@{IDENTITIES} and name that collection as [globus] endpoint.",
+    )

@@ -1,0 +1,93 @@
+"""What follows from how a task ended: pure decisions, from what Globus says of it and what it carried."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict
+
+from labferry.archive.globus.faults import FaultClass, fault_class
+from labferry.archive.globus.values import Arrived, Task
+from labferry.archive.globus.verification import arrivals_differ
+from labferry.engine.globus.batches import items_to_carry
+from labferry.errors import UnavailableError
+from labferry.journal.rows import CargoRow
+from labferry.journal.tasks import Ending
+
+PATIENCE = 600.0  # seconds until a target gets another task after one that met no room there, or no rights
+
+
+def succeeded(there: Task, cargo: Sequence[CargoRow], arrived: Collection[Arrived]) -> Ending:
+    """Compare what Globus hashed with what was sealed; what it did not copy it has found equal."""
+    items = items_to_carry(cargo)
+    rows = dict(zip((item.destination for item in items), cargo, strict=True))
+    different = arrivals_differ(arrived, items)
+    sent = {one.destination for one in arrived}
+    how = {
+        (row.transfer_id, row.file_id): "transferred" if where in sent else "compared"
+        for where, row in rows.items()
+        if where not in different
+    }
+    troubles = {
+        rows[where].transfer_id: ("transfer_failed", f"task {there.task_id} succeeded, but {where}: {what}")
+        for where, what in different.items()
+        if where in rows
+    }
+    return Ending("succeeded", evidence=_evidence(there), arrived=how, troubles=troubles)
+
+
+def incomplete(there: Task, cargo: Iterable[CargoRow], why: str) -> Ending:
+    """End a task that claims success and lacks something: nothing of it counts."""
+    text = f"task {there.task_id} succeeded, but {why}"
+    return Ending("failed", "counters", text, _evidence(there), troubles=_all(cargo, "transfer_failed", text))
+
+
+def failed(there: Task, cargo: Sequence[CargoRow], changed: Collection[int], *, by_us: bool) -> Ending:
+    """Decide what the sessions of a failed task do: go again, go alone, hear of it.
+
+    Parameters
+    ----------
+    there : Task
+    cargo : sequence of CargoRow
+    changed : collection of int
+        Transfers with a file that is not the sealed version any more.
+    by_us : bool
+        We cancelled it ourselves.
+    """
+    code = there.fatal_code or "FAILED"
+    text = f"task {there.task_id} failed: {code} {there.fatal_text}".rstrip()
+    kind = fault_class(code)
+    if kind is FaultClass.OUR_DATA and not changed:
+        return apart(cargo, "transfer_refused", text, code)
+    troubles: dict[int, tuple[str, str]] = dict.fromkeys(changed, ("changed", ""))
+    if code == "CANCELED" and not by_us:
+        troubles = _all(cargo, "transfer_cancelled", text)
+    elif kind in {FaultClass.WAIT, FaultClass.ENDED} and not by_us:
+        troubles = {**_all(cargo, "transfer_failed", text), **troubles}
+    return Ending("failed", code, text, _evidence(there), troubles=troubles)
+
+
+def apart(cargo: Iterable[CargoRow], code: str, text: str, fault: str = "") -> Ending:
+    """One file spoils a task: its sessions go one by one, and one that was alone already is told."""
+    told = _all(cargo, code, text)
+    if len(told) > 1:
+        return Ending("failed", fault or code, text, alone=tuple(told))
+    return Ending("failed", fault or code, text, troubles=told)
+
+
+def outage(target: str, there: Task) -> UnavailableError | None:
+    """Return what is wrong with the target as a whole, if that is why a task failed."""
+    codes = {FaultClass.SPACE: "target_full", FaultClass.PERMISSION: "target_readonly"}
+    code = codes.get(fault_class(there.fatal_code))
+    if code is None:
+        return None
+    why = f"archive {target}: task {there.task_id} failed: {there.fatal_code} {there.fatal_text}".rstrip()
+    return UnavailableError(f"archive:{target}", code, why, PATIENCE)
+
+
+def _all(cargo: Iterable[CargoRow], code: str, text: str) -> dict[int, tuple[str, str]]:
+    return {row.transfer_id: (code, text) for row in cargo}
+
+
+def _evidence(there: Task) -> str:
+    return json.dumps(asdict(there))

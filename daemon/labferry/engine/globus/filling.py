@@ -1,0 +1,175 @@
+"""New tasks of one Globus target: filled with what is ready, committed, submitted.
+
+A task is committed with its files and its submission id before it is submitted, and submitting it again under that
+id is harmless: the same document makes one task, however often a kill or a lost answer lets it be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from labferry.archive.globus.document import label
+from labferry.archive.globus.faults import ConflictError
+from labferry.archive.globus.service import GlobusService
+from labferry.archive.globus.values import Submission
+from labferry.config import GlobusArchive
+from labferry.engine.context import GLOBUS, Context
+from labferry.engine.dependencies import Health
+from labferry.engine.globus.batches import choose, items_to_carry
+from labferry.engine.globus.endings import apart
+from labferry.engine.planning import filled_through_globus, new_batch
+from labferry.engine.unchanged import is_unchanged
+from labferry.errors import BlockedError, NotYetError, UnavailableError
+from labferry.journal.rows import TaskRow
+from labferry.journal.tasks import Ending, NewTask
+
+CONFLICT_WAIT = 600.0  # seconds until a task is submitted again whose paths another task is carrying
+ASKING = 150.0  # seconds that one question to Globus may take, with its own deadline
+LOOKING = 600.0  # seconds that a look at the files of one task may take on a slow disk
+_log = structlog.get_logger()
+Beat = Callable[[str, float], None]
+
+
+class Filling:
+    """Makes and submits the tasks of one target; parameters as for `Tending`."""
+
+    def __init__(self, context: Context, target: str, settings: GlobusArchive, service: GlobusService) -> None:
+        self._context = context
+        self._target = target
+        self._settings = settings
+        self._service = service
+        self._targets = filled_through_globus(context.config)
+        self._not_before: dict[int, float] = {}  # tasks whose submission was put off, monotonic
+
+    @property
+    def _archive(self) -> str:
+        """The dependency that is down when the collection cannot do something."""
+        return f"archive:{self._target}"
+
+    # --- fill ---------------------------------------------------------------------------------------------
+
+    def can_fill(self) -> bool:
+        """Say whether another task may be open, and there is something for it."""
+        tasks = self._context.journal.tasks
+        if tasks.open_count(self._targets) >= self._context.config.globus.max_active:
+            return False
+        if any(task.globus_id is None for task in tasks.open(self._target)):
+            return False  # it goes first
+        return bool(tasks.ready(self._target))
+
+    def fill(self, beat: Beat) -> None:
+        """Make a task of what is ready and submit it."""
+        context, tasks = self._context, self._context.journal.tasks
+        loads = choose(tasks.ready(self._target), context.config.globus.max_items)
+        loads = self._without_changed(loads, beat)
+        if not loads:
+            return
+        self._require_there(next(iter(loads)), beat)
+        beat(f"asking Globus for a task to {self._target}", ASKING)
+        submission_id = self._service.new_submission_id()
+        context.reachable(GLOBUS)
+        batch = new_batch()
+        task = tasks.create(
+            NewTask(
+                target=self._target,
+                batch=batch,
+                label=label(context.config.server_name, batch),
+                submission_id=submission_id,
+                source_endpoint=context.config.globus.endpoint,
+                destination_endpoint=self._settings.endpoint,
+            ),
+            loads,
+            self._targets,
+            context.config.globus.max_active,
+        )
+        if task is not None:
+            self.submit(task, beat)
+
+    def _without_changed(self, loads: dict[int, int], beat: Beat) -> dict[int, int]:
+        """Leave sessions out whose files are not the sealed ones any more: one would fail the whole task."""
+        tasks = self._context.journal.tasks
+        beat(f"looking at the files of the next task to {self._target}", LOOKING)
+        changed = []
+        for transfer_id, files in loads.items():
+            folder = folder_of(self._context, transfer_id)
+            if folder is None or not all(is_unchanged(folder, one) for one in tasks.next_files(transfer_id, files)):
+                changed.append(transfer_id)
+        tasks.leave_out((transfer_id, "changed", "") for transfer_id in changed)
+        return {transfer_id: files for transfer_id, files in loads.items() if transfer_id not in changed}
+
+    def _require_there(self, transfer_id: int, beat: Beat) -> None:
+        """Look at a target that was down before anything is made for it: its sessions stay undisturbed meanwhile."""
+        down = {one.name for one in self._context.dependencies.snapshot() if one.state is Health.DOWN}
+        if self._archive in down:
+            beat(f"looking whether {self._target} is back", ASKING)
+            base = self._context.journal.transfers.get(transfer_id).base.decode()
+            self._service.listing(self._settings.endpoint, base, blame=self._archive)
+
+    # --- submit -------------------------------------------------------------------------------------------
+
+    def submit(self, task: TaskRow, beat: Beat) -> None:
+        """Submit a task, for the first time or again: the same document under the same id.
+
+        Raises
+        ------
+        UnavailableError
+            Globus cannot be asked: the task stays as it is. Or the collection refuses: the task has ended.
+        """
+        context, tasks = self._context, self._context.journal.tasks
+        if context.clock.monotonic() < self._not_before.get(task.id, 0.0):
+            return
+        cargo = tasks.cargo(task.id)
+        submission = Submission(
+            submission_id=task.submission_id,
+            label=task.label,
+            source_endpoint=task.source_endpoint,
+            destination_endpoint=task.destination_endpoint,
+            items=items_to_carry(cargo),
+        )
+        beat(f"submitting {task.files} files to {self._target}", ASKING)
+        try:
+            globus_id = self._service.submit(submission, blame=self._archive)
+        except ConflictError as conflict:
+            beat(f"looking for task {task.label}", ASKING)
+            found = self._service.find(task.label)
+            if not found:
+                # Somebody else moves the same files. The id is still ours: nothing is lost by trying later.
+                self._put_off(task, conflict.code, conflict.message, CONFLICT_WAIT)
+                return
+            globus_id = found[0].task_id
+        except BlockedError as refused:
+            self._refused(task, apart(cargo, refused.code, refused.message))
+            return
+        except UnavailableError as error:
+            if error.code == "globus_busy":  # the service itself is well
+                self._put_off(task, error.code, error.message, error.retry_after)
+                return
+            if error.dependency != GLOBUS:  # an answer, and it says no: nothing was begun
+                self._refused(task, Ending("failed", error.code, error.message))
+            raise
+        tasks.accepted(task.id, globus_id)
+        self._not_before.pop(task.id, None)
+        context.reachable(GLOBUS)
+        _log.info("transfer_submitted", target=self._target, task=globus_id, label=task.label, files=task.files)
+
+    def _put_off(self, task: TaskRow, code: str, why: str, seconds: float) -> None:
+        if task.id not in self._not_before:
+            _log.warning("transfer_put_off", target=self._target, task=task.label, code=code, why=why)
+        self._not_before[task.id] = self._context.clock.monotonic() + seconds
+        self._context.journal.tasks.put_off(task.id, code, why)
+
+    def _refused(self, task: TaskRow, ending: Ending) -> None:
+        self._context.journal.tasks.end(task.id, ending)
+        self._not_before.pop(task.id, None)
+        _log.warning("transfer_refused", target=self._target, task=task.label, code=ending.fault, why=ending.text)
+
+
+def folder_of(context: Context, transfer_id: int) -> bytes | None:
+    """Return where the session of a transfer is; None while its root is not configured."""
+    job = context.journal.jobs.get(context.journal.transfers.get(transfer_id).job_id)
+    try:
+        return context.place_of(context.session_of(job))
+    except NotYetError:
+        return None

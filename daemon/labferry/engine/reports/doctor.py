@@ -1,0 +1,84 @@
+"""Every precondition as the daemon sees it, each with its remedy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+from labferry.archive.base import StoppedError
+from labferry.config.checks import Check, Result, places
+from labferry.engine.context import Context
+from labferry.engine.doctor import alyx, archives, globus, sample
+from labferry.engine.doctor.checking import skipped
+from labferry.engine.reports.live import LiveState
+from labferry.errors import CODES, LabferryError
+from labferry.model import show_path
+
+
+def doctor(context: Context, live: LiveState) -> dict[str, Any]:
+    """Check what the daemon needs; asks Alyx and Globus, changes nothing.
+
+    Raises
+    ------
+    LabferryError
+        `busy`: the daemon stops.
+    """
+    try:
+        return {"checks": [check.fields() for check in _checks(context, live)]}
+    except StoppedError:
+        raise LabferryError("busy", "The daemon stops.", "Ask again when it is back.") from None
+
+
+def _checks(context: Context, live: LiveState) -> Iterator[Check]:
+    yield from places(context.config, os.environ)
+    yield from _watched(live)
+    yield _journal(context)
+    of_alyx = list(alyx.checks(context))
+    yield from of_alyx
+    answers = all(one.result is Result.OK for one in of_alyx if one.name in {"alyx_reachable", "alyx_login"})
+    samples = sample.samples(context, ask=answers)
+    for one in samples:
+        yield from sample.checks(context, one, answers=answers)
+    yield from _elsewhere(context, samples)
+
+
+def _elsewhere(context: Context, samples: Sequence[sample.Sample]) -> Iterator[Check]:
+    """Check archives, with Globus where one of them is reached through it."""
+    if context.open_globus is None:
+        yield from globus.unused()
+        yield from archives.checks(context, samples, None)
+        return
+    with closing(context.open_globus()) as service:
+        login = globus.login(context, service)
+        yield login
+        if login.result is not Result.OK:
+            yield skipped("globus_source", "Globus cannot be asked")
+            yield from archives.checks(context, samples, None)
+            return
+        yield from globus.sources(context, service)
+
+        def exists(endpoint: str, path: bytes, blame: str) -> bool:
+            return service.listing(endpoint, os.fsdecode(path), blame=blame) is not None
+
+        yield from archives.checks(context, samples, exists)
+
+
+def _watched(live: LiveState) -> Iterator[Check]:
+    for facts in live.detect.facts():
+        name, where = f"watch:{facts.name}", show_path(facts.path)
+        if facts.frozen:
+            hint = "Mount the disk; nothing is concluded from what is missing until then."
+            yield Check(name, Result.ERROR, f"{where}: {facts.problem}", hint)
+        elif facts.problem:
+            yield Check(name, Result.WARNING, f"{where}: {facts.problem}", "Sessions are found by scanning, later.")
+        else:
+            yield Check(name, Result.OK, f"{where} is watched ({facts.mode}), {facts.watches} folders by inotify")
+
+
+def _journal(context: Context) -> Check:
+    problem = context.journal.problem
+    if problem:
+        return Check("journal", Result.ERROR, problem, CODES["journal_full"].hint)
+    return Check("journal", Result.OK, "the journal can be written")
