@@ -405,7 +405,7 @@ CODES: dict[str, Code] = {
         "Nothing to do: it is watched until it stands still.",
     ),
     "files_left": Code(
-        "waiting", "a part of the files is registered", "Nothing to do: smaller sessions go first, then the rest follows."
+        "waiting", "a part of the files is done", "Nothing to do: smaller sessions go first, then the rest follows."
     ),
     "orphan_young": Code(
         "waiting",

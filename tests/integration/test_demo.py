@@ -114,7 +114,7 @@ def test_plain_output_has_one_line_per_transition(tmp_path: Path) -> None:
     code, output, errors = run(tmp_path, "--sessions", "2", "--speed", QUICKLY)
     assert (code, errors) == (0, "")
     told = re.findall(r"^ *\d+\.\d s  (\S+)/\d{4}-\d\d-\d\d/001 +(\w+): ", output, re.MULTILINE)
-    transitions = ("recorded", "settling", "complete", "registered", "archived", "verified")
+    transitions = ("recorded", "settling", "complete", "registered", "submitted", "copied", "archived", "verified")
     assert Counter(told) == {(subject, word): 1 for subject in SESSIONS for word in transitions}
     for subject in SESSIONS:
         order = [word for name, word in told if name == subject and word != "recorded"]
@@ -144,6 +144,8 @@ def test_a_killed_daemon_changes_nothing_in_the_result(tmp_path: Path) -> None:
     creations = [one for one in requests if (one["method"], one["path"]) == ("POST", "/sessions") and one["applied"]]
     assert len(creations) == 2
     with stored(keep) as state:
+        carried = Counter(item["destination_path"] for one in state["globus"]["tasks"] for item in one["items"])
+        assert (len(carried), set(carried.values())) == (40, {1})
         assert {one["subject"] for one in state["sessions"]} == SESSIONS
         assert len(state["sessions"]) == 2
         names = Counter((one["session"], one["collection"], one["revision"], one["name"]) for one in state["datasets"])
@@ -305,14 +307,17 @@ def test_everything_doubled_is_named() -> None:
     records = [{"data_repository": "cortexlab_SR"}, {"data_repository": "flatiron_cortexlab"}]
     dataset = {"session": "e1", "collection": "alf", "revision": None, "name": "spikes.times.npy"}
     first, second = {**dataset, "id": "d1", "file_records": records}, {**dataset, "id": "d2", "file_records": []}
-    assert doubled({"sessions": [session, {**session, "number": 2}], "datasets": [first]}) == []
-    assert doubled({"sessions": [session, session], "datasets": []}) == [
-        "session KS005/2019-04-02/1 is in Alyx 2 times"
-    ]
-    assert doubled({"sessions": [], "datasets": [first, second]}) == [
+    task = {"status": "SUCCEEDED", "items": [{"source_path": "/rig/a", "destination_path": "/archive/a"}]}
+    empty = {"sessions": [], "datasets": [], "globus": {"tasks": []}}
+    good = {"sessions": [session, {**session, "number": 2}], "datasets": [first], "globus": {"tasks": [task]}}
+    assert doubled(good) == []
+    assert doubled({**empty, "sessions": [session, session]}) == ["session KS005/2019-04-02/1 is in Alyx 2 times"]
+    assert doubled({**empty, "datasets": [first, second]}) == [
         "dataset alf/spikes.times.npy of session e1 is in Alyx 2 times"
     ]
-    assert doubled({"sessions": [], "datasets": [{**first, "file_records": records * 2}]}) == [
+    assert doubled({**empty, "datasets": [{**first, "file_records": records * 2}]}) == [
         "dataset d1 has 2 file records in cortexlab_SR",
         "dataset d1 has 2 file records in flatiron_cortexlab",
     ]
+    assert doubled({**empty, "globus": {"tasks": [task, task]}}) == ["/archive/a was carried by Globus 2 times"]
+    assert doubled({**empty, "globus": {"tasks": [{**task, "status": "FAILED"}, task]}}) == []

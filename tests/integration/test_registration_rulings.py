@@ -12,7 +12,7 @@ import pytest
 
 from labferry.alyx.client import AlyxClient
 from labferry.alyx.registration import RegisteredFile
-from labferry.engine.registering import files as registering_files
+from labferry.engine.registering import chunks
 from labferry.engine.wakeup import Wakeup
 from labferry.journal.rows import SessionRow
 from labferry.model import FileFate, JobKind, JobState, Stage
@@ -218,13 +218,13 @@ def test_ruling_32_every_change_survives_a_lost_answer(tmp_path: Path, when: str
 def test_ruling_13_a_slow_alyx_gets_three_times_its_slowest_request(
     bench: StageBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = registering_files.post_files
+    real = chunks.post_files
 
     def slow(client: AlyxClient, body: dict[str, object]) -> list[RegisteredFile]:
         bench.clock.pass_by(20.0)
         return real(client, body)
 
-    monkeypatch.setattr(registering_files, "post_files", slow)
+    monkeypatch.setattr(chunks, "post_files", slow)
     bench.write()
     bench.run_until(Stage.REGISTER)
     bench.write("KS005/2026-03-02/002")

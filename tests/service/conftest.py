@@ -22,7 +22,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("lab")
     folder.chmod(0o755)  # in the container it stands alone, and others than root go in
-    with Lab(folder) as lab:
+    with Lab(folder, archive="globus") as lab:
         try:
             machine = Machine(tmp_path_factory.mktemp("machine"), shared={LAB: folder}, read_only={SOURCE: REPOSITORY})
         except CannotBootError as error:

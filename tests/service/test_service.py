@@ -108,6 +108,14 @@ def test_it_starts_as_its_own_user_and_archives_a_session(service: Installed) ->
     assert service.labferry("status").returncode == 0
 
 
+def test_it_archives_through_globus_with_the_secret_that_systemd_hands_it(service: Installed) -> None:
+    service.lab.write(SESSION)
+    service.start(over_globus=True)
+    service.wait_for("archived")
+    require_archived_once(service)
+    assert service.globus_secret not in str(service.records())
+
+
 def test_a_password_that_is_missing_is_said_and_not_tried_again(service: Installed) -> None:
     service.configure()
     service.machine.do("rm", "/etc/labferry/alyx-password")

@@ -53,6 +53,21 @@ path = "{archive}/{{lab}}/Subjects"
 endpoint = "{endpoint}"
 """
 
+# Goes on in the last table of the above.
+_GLOBUS = """\
+client_id = "{client_id}"
+client_secret_file = "globus-secret"
+local_path = "{root}"
+endpoint_subdir = "{root_there}"
+transfer_url = "{transfer_url}"
+auth_url = "{auth_url}"
+poll_every = "0.2s"
+
+[archive.hpc]
+kind = "globus"
+endpoint = "{destination}"
+"""
+
 
 class Installed:
     """labferry installed in a machine, with a lab outside that both see.
@@ -68,9 +83,12 @@ class Installed:
         self.machine = machine
         self.lab = lab
         self.said = self.make("install").stdout
-        endpoint = tomllib.loads(Path(lab.config).read_text())["globus"]["endpoint"]
+        ready = tomllib.loads(Path(lab.config).read_text())
+        endpoint, destination = ready["globus"]["endpoint"], ready["archive"]["server"]["endpoint"]
         self.config = _CONFIG.format(**lab.up, root=ROOT, archive=ARCHIVE, endpoint=endpoint)
+        self.globus = _GLOBUS.format(**ready["globus"], root=ROOT, root_there=lab.root, destination=destination)
         self.password = Path(lab.up["password_file"]).read_text().strip()
+        self.globus_secret = Path(ready["globus"]["client_secret_file"]).read_text().strip()
         for name in ("cortexlab", "mainenlab"):
             (lab.archive / name / "Subjects").mkdir(parents=True, exist_ok=True)
         machine.do("chown", "-R", "labferry", ARCHIVE)
@@ -83,13 +101,16 @@ class Installed:
         assert done.returncode == 0, done.stdout + done.stderr
         return done
 
-    def configure(self, *changes: tuple[str, str], drop_in: Sequence[str] = ()) -> None:
-        """Write configuration, password and drop-in; the service is not told."""
-        text = self.config
+    def configure(self, *changes: tuple[str, str], drop_in: Sequence[str] = (), over_globus: bool = False) -> None:
+        """Write configuration, secrets and drop-in; the service is not told."""
+        text = self.config.replace('["nas"]', '["hpc"]') + self.globus if over_globus else self.config
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
         self.machine.write(CONFIG, text)
+        self.machine.do("install", "--mode=600", "/dev/null", "/etc/labferry/globus-secret")
+        self.machine.write("/etc/labferry/globus-secret", f"{self.globus_secret}\n")
+        self.machine.do("install", "--mode=600", "/dev/null", "/etc/labferry/alyx-password")
         self.machine.write("/etc/labferry/alyx-password", f"{self.password}\n")
         lines = ["[Service]", f"ReadWritePaths=-{ARCHIVE}", "RestartSec=200ms", *drop_in]
         self.machine.write(DROP_IN, "\n".join([*lines, ""]))
@@ -99,9 +120,9 @@ class Installed:
         """Ask systemd to do something with the service."""
         return self.machine.run("systemctl", verb, UNIT)
 
-    def start(self, *changes: tuple[str, str], drop_in: Sequence[str] = ()) -> None:
+    def start(self, *changes: tuple[str, str], drop_in: Sequence[str] = (), over_globus: bool = False) -> None:
         """Configure and start it; it is ready after that."""
-        self.configure(*changes, drop_in=drop_in)
+        self.configure(*changes, drop_in=drop_in, over_globus=over_globus)
         self.machine.do("systemctl", "start", UNIT)
 
     def labferry(self, *words: str) -> subprocess.CompletedProcess[str]:

@@ -68,10 +68,9 @@ class StageBench:
             Stage.SEAL: Seal(self.context),
             Stage.REGISTER: Register(self.context),
         }
-        archives = {lane.name.removeprefix("archive-"): lane for lane in assembly.lanes if isinstance(lane, Worker)}
-        self.archives: dict[str, StageRun] = {
-            name: archives[name].stages[Stage.ARCHIVE] for name in used_archives(config)
-        }
+        workers = {lane.name.removeprefix("archive-"): lane for lane in assembly.lanes if isinstance(lane, Worker)}
+        self.lanes = {name: workers[name] for name in used_archives(config)}
+        self.archives: dict[str, StageRun] = {name: lane.stages[Stage.ARCHIVE] for name, lane in self.lanes.items()}
         self._detect = assembly.detect
         self.live = LiveState((), assembly.detect, started_at=self.clock.now(), log_file=state / "labferry.jsonl")
         for root in config.roots:
@@ -79,10 +78,16 @@ class StageBench:
 
     def close(self) -> None:
         """End everything."""
+        self.end_life()
+        self.sandbox.stop()
+
+    def end_life(self) -> None:
+        """End this life of the daemon as `kill -9` does; `open` begins the next one."""
+        for lane in self.lanes.values():
+            lane.tidy()
         self._detect.tidy()
         self.context.alyx.close()
         self.journal.close()
-        self.sandbox.stop()
 
     # --- sessions and jobs --------------------------------------------------------------------------------
 

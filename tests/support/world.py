@@ -191,7 +191,7 @@ class World:
     ) -> SessionRow:
         """Let a session become registered; where its root has an archive, that job has only the copy before it."""
         row = self.sealed(session, files, root)
-        self.journal.sessions.found_on_alyx(row.id, EID)
+        self.journal.sessions.recorded(row.id, EID, {}, created_here=False)
         for file in self.journal.files.datasets(row.id):
             self.journal.files.registered(file.id, f"dataset-{file.id}", file.md5 or "", ())
         self.run(Stage.REGISTER, Done())

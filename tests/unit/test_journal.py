@@ -214,8 +214,10 @@ def test_ruling_06_a_checksum_belongs_to_one_version(journal: Journal) -> None:
     decision = Decision(FileFate.DATASET)
     journal.files.list_files(session.id, 1, [(old, decision)])
     journal.files.checksums(session.id, [(old, "0" * 32)])
-    assert journal.files.list_files(session.id, 1, [(old, decision)])[0].md5 == "0" * 32
-    assert journal.files.list_files(session.id, 2, [(new, decision)])[0].md5 is None, "a new ctime is a new version"
+    journal.files.list_files(session.id, 1, [(old, decision)])
+    assert journal.files.of_session(session.id)[0].md5 == "0" * 32
+    journal.files.list_files(session.id, 2, [(new, decision)])
+    assert journal.files.of_session(session.id)[0].md5 is None, "a new ctime is a new version"
     journal.files.checksums(session.id, [(old, "0" * 32)])
     assert journal.files.of_session(session.id)[0].md5 is None, "a checksum of the old version is not taken"
 
@@ -224,11 +226,12 @@ def test_files_that_are_gone_are_forgotten_unless_they_were_registered(journal: 
     session = find(journal)
     make_complete(journal, session)
     decision = Decision(FileFate.DATASET)
-    rows = journal.files.list_files(
-        session.id, 1, [(FileVersion(name, 1, 1, 1), decision) for name in (b"kept.npy", b"gone.npy", b"never.npy")]
-    )
+    listing = [(FileVersion(name, 1, 1, 1), decision) for name in (b"kept.npy", b"gone.npy", b"never.npy")]
+    journal.files.list_files(session.id, 1, listing)
+    rows = journal.files.of_session(session.id)
     journal.files.registered(rows[0].id, "d1", "1" * 32, [KnownRecord("r1", "repo", "x/gone.npy", True)])
-    left = journal.files.list_files(session.id, 2, [(FileVersion(b"kept.npy", 1, 1, 1), decision)])
+    journal.files.list_files(session.id, 2, [(FileVersion(b"kept.npy", 1, 1, 1), decision)])
+    left = journal.files.of_session(session.id)
     assert [(row.path, row.fate, row.code) for row in left] == [
         (b"gone.npy", FileFate.EXCLUDED, "removed"),
         (b"kept.npy", FileFate.DATASET, ""),
@@ -279,7 +282,8 @@ def test_illegal_states_are_refused_by_the_tables(journal: Journal, tmp_path: Pa
 def test_a_transfer_is_planned_before_and_verified_item_by_item(journal: Journal) -> None:
     session = find(journal)
     make_complete(journal, session)
-    (row,) = journal.files.list_files(session.id, 1, [(FileVersion(b"a.npy", 5, 1, 1), Decision(FileFate.DATASET))])
+    journal.files.list_files(session.id, 1, [(FileVersion(b"a.npy", 5, 1, 1), Decision(FileFate.DATASET))])
+    (row,) = journal.files.of_session(session.id)
     job = claim(journal, Stage.RESOLVE)
     transfer = journal.transfers.plan(job.id, "nas", b"/nas", "lf-1", [NewItem(row.id, b"x/a.npy", 5, "0" * 32)])
     assert journal.transfers.totals() == {"active": 1, "bytes_done": 0, "bytes_total": 5}

@@ -282,7 +282,9 @@ def test_ruling_15_what_each_naming_takes(journal: Journal) -> None:
         b"closed": Decision(FileFate.REJECTED, "file_unreadable", "why"),
     }
     listing = [(FileVersion(path, 1, 1, 1), decision) for path, decision in fates.items()]
-    files = journal.files.list_files(find(journal).id, 0, listing)
+    session = find(journal)
+    journal.files.list_files(session.id, 0, listing)
+    files = journal.files.of_session(session.id)
 
     def taken(naming: str, *exclude: str) -> set[bytes]:
         settings = {"kind": "directory", "path": "/nas", "naming": naming, "exclude": list(exclude)}

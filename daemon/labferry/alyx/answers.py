@@ -72,6 +72,21 @@ class ProtectedFilesError(RefusedError):
         self.names = names
 
 
+class UnknownNameError(RefusedError):
+    """A request names something that Alyx does not have; nothing of the request was carried out.
+
+    Attributes
+    ----------
+    fields : frozenset of str
+        Where the names stand in the request.
+    """
+
+    def __init__(self, unknown: Mapping[str, str], request: str) -> None:
+        named = ", ".join(f"{field} {name!r}" for field, name in unknown.items())
+        super().__init__("unknown_name", f"Alyx does not know {named} ({request})", status=400)
+        self.fields = frozenset(unknown)
+
+
 @dataclass(frozen=True, slots=True)
 class _Text:
     """A known text of Alyx: what it means, and the sentence that says so to an operator.
@@ -171,6 +186,9 @@ _TEXTS: tuple[_Text, ...] = (
 )
 
 
+_NO_OBJECT = re.compile(r"Object with \w+=(.*) does not exist\.", re.DOTALL)
+
+
 def classify(method: str, path: str, status: int, body: object) -> LabferryError:
     """Say what an unsuccessful answer means.
 
@@ -202,6 +220,8 @@ def classify(method: str, path: str, status: int, body: object) -> LabferryError
         return UnavailableError(DEPENDENCY, "alyx_throttled", f"Alyx asked us to slow down: {said}")
     if "subject" in body and status == 400 and "does not exist" in said:
         return RefusedError("subject_not_on_alyx", f"Alyx does not know the subject: {said}", status=status)
+    if status == 400 and (unknown := _unknown_names(body)):
+        return UnknownNameError(unknown, request)
     for text in _TEXTS:
         if match := text.pattern.search(whole):
             file = _named_file(match)
@@ -264,6 +284,19 @@ def _not_json(request: str, status: int, body: object) -> LabferryError:
         return UnavailableError(DEPENDENCY, "alyx_down", f"{request} failed with {status}")
     page = "a web page" if isinstance(body, str) and "<" in body else "something that is not JSON"
     return not_alyx(request, f"{status} and {page}")
+
+
+def _unknown_names(body: Json) -> dict[str, str]:
+    """Read `{"location": ["Object with name=rig_7 does not exist."]}`; empty if anything else is wrong as well."""
+    found = {}
+    for field, said in body.items():
+        if field == "status_code":
+            continue
+        match = _NO_OBJECT.fullmatch(_joined(said))
+        if match is None:
+            return {}
+        found[field] = match[1]
+    return found
 
 
 def _forbidden(request: str, body: Json, said: str) -> LabferryError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from labferry.errors import UnavailableError
+from labferry.errors import UnavailableError, UnknownOutcomeError
 
 DEPENDENCY = "alyx"
 
@@ -31,6 +31,13 @@ def as_objects(value: object, request: str) -> list[Json]:
     if not isinstance(value, list):
         raise not_alyx(request, "something that is not a list")
     return [as_object(item, request) for item in value]
+
+
+def as_created(value: object, request: str) -> Json:
+    """Return what a request created; raises `UnknownOutcomeError` when the answer names nothing of the kind."""
+    if not isinstance(value, Mapping) or not identity(value):
+        raise UnknownOutcomeError(f"{request} succeeded, and the answer does not say what was created")
+    return value
 
 
 def text(row: Json, key: str) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from labferry.alyx.answers import RefusedError
 from labferry.alyx.client import AlyxClient
-from labferry.alyx.fields import Json, as_object, identity, number, text, texts
+from labferry.alyx.fields import Json, as_created, as_object, identity, number, text, texts
 from labferry.errors import BlockedError
 
 OUR_KEY = "labferry"  # our part of a session's `json`
@@ -54,10 +55,10 @@ class RemoteSession:
     fields: Json
 
 
-def find_session(client: AlyxClient, subject: str, day: str | date, session_number: int) -> RemoteSession | None:
-    """Look for a session; two requests when there is one.
+def session_ids(client: AlyxClient, subject: str, day: str | date, session_number: int) -> list[str]:
+    """Return the ids of all sessions of a subject, day and number: one request, at most one id if all is well.
 
-    Its lab is not asked for: `/register-file` finds sessions by subject, day and number alone, so a session that
+    Their lab is not asked for: `/register-file` finds sessions by subject, day and number alone, so a session that
     somebody created under another lab is the session all the same, and another one would be a duplicate.
 
     Parameters
@@ -68,22 +69,7 @@ def find_session(client: AlyxClient, subject: str, day: str | date, session_numb
         ISO date of the folder.
     session_number : int
         Of that day.
-
-    Raises
-    ------
-    BlockedError
-        `duplicate_session`: there is more than one.
     """
-    ids = session_ids(client, subject, day, session_number)
-    if not ids:
-        return None
-    if len(ids) > 1:
-        raise duplicate_session(subject, day, session_number, ids)
-    return get_session(client, ids[0])  # the list leaves out users and json
-
-
-def session_ids(client: AlyxClient, subject: str, day: str | date, session_number: int) -> list[str]:
-    """Return the ids of all sessions of a subject, day and number: one request, at most one id if all is well."""
     query: dict[str, str | int] = {"subject": subject, "date_range": f"{day},{day}", "number": session_number}
     rows = client.list_all("/sessions", query)
     return sorted(identity(row) for row in rows if text(row, "subject") == subject)
@@ -101,6 +87,16 @@ def get_session(client: AlyxClient, eid: str) -> RemoteSession:
     return _remote(as_object(client.get(path), f"GET {path}"))
 
 
+def look_for_id(client: AlyxClient, eid: str) -> RemoteSession | None:
+    """Return a session by its id, None when Alyx has none of it."""
+    try:
+        return get_session(client, eid)
+    except RefusedError as error:
+        if error.status != 404:
+            raise
+        return None
+
+
 def create_session(client: AlyxClient, record: Json) -> RemoteSession:
     """Create a session: exactly one POST; a second one is a second session.
 
@@ -111,7 +107,7 @@ def create_session(client: AlyxClient, record: Json) -> RemoteSession:
     UnknownOutcomeError
         The answer was lost: look before creating again.
     """
-    return _remote(as_object(client.post("/sessions", record), "POST /sessions"))
+    return _remote(as_created(client.post("/sessions", record), "POST /sessions"))
 
 
 def update_session(client: AlyxClient, eid: str, fields: Json) -> RemoteSession:
@@ -121,8 +117,28 @@ def update_session(client: AlyxClient, eid: str, fields: Json) -> RemoteSession:
 
 
 def delete_session(client: AlyxClient, eid: str) -> None:
-    """Delete a session: one DELETE. Alyx deletes its datasets with it, so the caller must know that it has none."""
-    client.delete(f"/sessions/{eid}")
+    """Delete a session: one DELETE; one that is not there any more is deleted.
+
+    Alyx deletes its datasets with it, so the caller must know that it has none.
+    """
+    try:
+        client.delete(f"/sessions/{eid}")
+    except RefusedError as error:
+        if error.status != 404:
+            raise
+
+
+def used_for(client: AlyxClient, session: RemoteSession) -> list[str]:
+    """Return what hangs on a session in Alyx and would be lost with it, in words; two requests."""
+    kept = {
+        "water administrations": "wateradmin_session_related",
+        "insertions": "probe_insertion",
+        "fields of view": "field_of_view",
+        "notes": "notes",
+    }
+    found = [what for what, field in kept.items() if session.fields.get(field)]
+    hanging = {"datasets": ("/datasets", {"session": session.id}), "tasks": ("/tasks", {"session": session.id})}
+    return found + [what for what, (path, query) in hanging.items() if client.list_all(path, query)]
 
 
 def ownership(server_name: str) -> dict[str, object]:

@@ -6,6 +6,7 @@ Paths are bytes: a name that is not UTF-8 cannot be registered, but with `plain`
 from __future__ import annotations
 
 import os
+import re
 from typing import Literal
 from uuid import UUID
 
@@ -14,6 +15,8 @@ from labferry.errors import ConfigError
 Naming = Literal["alyx", "plain", "map"]
 
 LAB = b"{lab}"
+_NO_NAMES = frozenset({b"", b".", b".."})
+_USUAL_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def destination(naming: Naming, session_path: bytes, relpath: bytes, dataset_id: str | None = None) -> bytes:
@@ -37,7 +40,7 @@ def destination(naming: Naming, session_path: bytes, relpath: bytes, dataset_id:
     ValueError
         A path would leave its folder, or `alyx` was asked for without a dataset.
     """
-    path = os.path.join(require_beneath(session_path), require_beneath(relpath))
+    path = b"/".join((require_beneath(session_path), require_beneath(relpath)))
     match naming:
         case "plain":
             return path
@@ -61,7 +64,8 @@ def with_dataset_id(path: bytes, dataset_id: str) -> bytes:
         `dataset_id` is not a UUID.
     """
     stem, extension = os.path.splitext(path)
-    return stem + b"." + str(UUID(dataset_id)).encode("ascii") + extension
+    uuid = dataset_id if _USUAL_UUID.fullmatch(dataset_id) else str(UUID(dataset_id))
+    return b"%b.%b%b" % (stem, uuid.encode("ascii"), extension)
 
 
 def dataset_id(path: bytes) -> tuple[str, bytes] | None:
@@ -94,7 +98,7 @@ def with_lab(path: bytes, lab: str) -> bytes:
         `lab` cannot be the name of a folder.
     """
     name = os.fsencode(lab)
-    if name in {b"", b".", b".."} or b"/" in name or b"\0" in name:
+    if name in _NO_NAMES or b"/" in name or b"\0" in name:
         raise ValueError(f"not the name of a folder: {lab!r}")
     return path.replace(LAB, name)
 
@@ -113,6 +117,6 @@ def require_beneath(path: bytes) -> bytes:
     ValueError
         It is empty, absolute, or has a part that is empty, `.` or `..`.
     """
-    if b"\0" in path or not {b"", b".", b".."}.isdisjoint(path.split(b"/")):
+    if b"\0" in path or not _NO_NAMES.isdisjoint(path.split(b"/")):
         raise ValueError(f"not a path below its folder: {path!r}")
     return path

@@ -14,7 +14,7 @@ import click
 
 from labferry.cli import job_creator
 from labferry.cli.options import config_option, json_option, socket_option
-from labferry.cli.output import answer, bad, dim, good, indented, warn
+from labferry.cli.output import answer, bad, dim, good, warn
 from labferry.cli.socket_path import socket_path
 from labferry.control.client import ControlClient
 from labferry.errors import ConfigError, ExitCode, LabferryError
@@ -77,9 +77,7 @@ def _configuration(path: str | None) -> tuple[Config | None, list[dict[str, str]
         loaded = load(path, os.environ, check_secrets=False)
     except ConfigError as error:
         return None, [_check("config", "error", error.message, error.hint)]
-    warnings = [
-        _check("config", "warning", sentence) for sentence in loaded.warnings if " can be read by " not in sentence
-    ]
+    warnings = [_check("config", "warning", sentence) for sentence in loaded.warnings]
     return loaded, warnings or [_check("config", "ok", f"{loaded.path} can be used")]
 
 
@@ -104,7 +102,7 @@ def _other_creator(loaded: Config) -> dict[str, str]:
     unseen = f" (not looked at: {', '.join(closed)})" if closed else ""
     if not found:
         return _check(name, "ok", f"no sign of ibllib's job creator on this machine{unseen}")
-    text = f"ibllib's job creator is started by {', '.join(found)}{unseen}"
+    text = f"ibllib's job creator is here: {', '.join(found)}{unseen}"
     if not loaded.registration.create_sessions:
         return _check(name, "ok", f"{text}; we wait for its sessions")
     return _check(
@@ -124,9 +122,9 @@ def _lines(data: dict[str, Any]) -> Iterator[str]:
     width = max(len(check["name"]) for check in checks)
     for check in checks:
         mark = _COLOURS[check["result"]](f"{check['result']:7}")
-        first, *more = check["text"].split("\n")
+        first, *more = check["text"].splitlines() or [""]
         yield f"{mark}  {check['name']:{width}}  {first}"
-        yield from indented(more)
+        yield from (f"{'':7}  {'':{width}}  {line}" for line in more)
         if check["hint"]:
             yield f"{'':7}  {'':{width}}  {warn('→')} {check['hint']}"
     counts = data["counts"]

@@ -25,11 +25,12 @@ PLACES = (
 )
 PROCESSES = "proc/[0-9]*/cmdline"
 LARGEST = 1 << 20  # bytes of a file that is looked through
-_WORDS = (b"iblscripts", b"job_creator", b"report_create_jobs")
+_CHECKOUT = b"iblscripts"  # the repository whose scripts start it
+_WORDS = (_CHECKOUT, b"job_creator", b"report_create_jobs")
 
 
 def find(top: str = "/") -> tuple[list[str], list[str]]:
-    """Return the files that start ibllib's job creator, and the places that this user may not look into.
+    """Return what starts or is ibllib's job creator, and the places that this user may not look into.
 
     Parameters
     ----------
@@ -49,7 +50,10 @@ def find(top: str = "/") -> tuple[list[str], list[str]]:
                 continue
             except OSError:
                 closed.append(path)
-    return found + [path for path in sorted(glob.glob(os.path.join(top, PROCESSES))) if _is_it(path)], closed
+    found += (
+        f"process {path.split('/')[-2]}" for path in sorted(glob.glob(os.path.join(top, PROCESSES))) if _is_it(path)
+    )
+    return found, closed
 
 
 def _lines(path: str) -> Iterator[bytes]:
@@ -67,6 +71,6 @@ def _starts_it(line: bytes) -> bool:
 def _is_it(cmdline: str) -> bool:
     try:
         with open(cmdline, "rb") as file:
-            return _starts_it(file.read(LARGEST))
+            return _CHECKOUT in file.read(LARGEST)
     except OSError:
         return False  # it has ended, or hides

@@ -66,7 +66,7 @@ def secret_files(config: Config, environ: Mapping[str, str]) -> Iterator[Check]:
         if not path:
             continue
         name = f"secret:{section}.{key}"
-        found = find_secret(path, "", environ)
+        found = find_secret(path, os.path.dirname(path), environ)
         if found.problem and _is_somebody_elses(config, path):
             yield Check(name, Result.SKIPPED, f"{path} is not for user {_me()} to look at", _AS_ITS_OWNER)
         elif found.problem:

@@ -131,7 +131,7 @@ def _observed(parts: Parts) -> Iterator[Problem]:
 
 
 def _shown_by_globus(parts: Parts) -> Iterator[Problem]:
-    """A collection shows one directory of this machine: what is elsewhere cannot be transferred."""
+    """Yield the roots that this machine's collection does not show: Globus cannot fetch from there."""
     if parts.globus is None:
         return
     shown = parts.globus.local_path
@@ -140,9 +140,9 @@ def _shown_by_globus(parts: Parts) -> Iterator[Problem]:
         if through and not inside(root.path, shown):
             yield Problem(
                 ("roots", number, "path"),
-                f'is not below [globus] local_path ({shown}), so archive "{through[0]}" cannot fetch it from there; set '
-                "local_path to a directory that holds the root, and endpoint_subdir to what this machine's collection "
-                "calls that directory",
+                f'is not below [globus] local_path ({shown}), so archive "{through[0]}" cannot fetch it from there; '
+                "set local_path to a directory that holds the root, and endpoint_subdir to what this machine's "
+                "collection calls that directory",
                 root.path,
             )
 

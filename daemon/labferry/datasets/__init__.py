@@ -3,7 +3,7 @@
 Pure rules over relative paths; no file is opened and nobody is asked. Imports `errors` and `model` only.
 """
 
-from labferry.datasets.names import AlfPath, collection_revision_name
+from labferry.datasets.names import AlfPath, collection_revision_name, is_raw
 from labferry.datasets.patterns import EXCLUDED_SUFFIXES, IBL_PATTERNS, IBL_PATTERNS_STRICT, Matcher
 from labferry.datasets.rules import RegistrationRules
 from labferry.datasets.vocabulary import DataFormat, DatasetType, Vocabulary
@@ -19,4 +19,5 @@ __all__ = [
     "RegistrationRules",
     "Vocabulary",
     "collection_revision_name",
+    "is_raw",
 ]

@@ -29,6 +29,8 @@ _ALF_NAME = re.compile(
     r"(?:\.[.\w-]+)?"
     r"\.\w+"
 )
+# What the rig recorded is in folders of these names: raw_behavior_data, raw_task_data_00, raw_ephys_data …
+_RAW_FOLDER = re.compile(rb"raw_[A-Za-z0-9_]+_data(_[A-Za-z0-9]+)?")
 
 
 class AlfPath(NamedTuple):
@@ -56,6 +58,11 @@ def collection_revision_name(path: bytes) -> AlfPath:
     above, _, last = folder.rpartition("/")
     revision = _REVISION.fullmatch(last)
     return AlfPath(above, revision[1], name) if revision else AlfPath(folder, "", name)
+
+
+def is_raw(path: bytes) -> bool:
+    """Say whether a file, relative to its session's folder, is in a folder of raw data."""
+    return _RAW_FOLDER.fullmatch(path.partition(b"/")[0]) is not None and b"/" in path
 
 
 def object_attribute(name: str) -> str:

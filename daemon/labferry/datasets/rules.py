@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from labferry.datasets.names import overlong, unsafe_part
+from labferry.datasets.names import is_raw, overlong, unsafe_part
 from labferry.datasets.patterns import Matcher, suffix
 from labferry.datasets.vocabulary import Vocabulary
 from labferry.errors import CODES
@@ -25,11 +25,14 @@ class RegistrationRules:
         Which files are asked for.
     vocabulary : Vocabulary
         Which dataset types and data formats there are.
+    raw_only : bool
+        Only what is in folders of raw data.
     """
 
-    def __init__(self, matcher: Matcher, vocabulary: Vocabulary) -> None:
+    def __init__(self, matcher: Matcher, vocabulary: Vocabulary, *, raw_only: bool = False) -> None:
         self.matcher = matcher
         self.vocabulary = vocabulary
+        self.raw_only = raw_only
         # Sessions repeat each other's paths: most of a walk is answered from here.
         self._kept = lru_cache(maxsize=_DECISIONS_KEPT)(self._decide)
 
@@ -51,6 +54,16 @@ class RegistrationRules:
             return _decision(FileFate.UNMATCHED, "no_pattern")
         if ending := self.matcher.excluded_suffix(path):
             return _decision(FileFate.EXCLUDED, "excluded_suffix", ending, pattern)
+        if self.raw_only and not is_raw(path):
+            return _decision(FileFate.EXCLUDED, "out_of_scope", pattern=pattern)
+        return self._acceptable(path, is_regular, pattern)
+
+    def decide_named(self, path: bytes, is_regular: bool = True) -> Decision:
+        """Decide about a file that an operator asked for by name: no pattern and no scope leaves it out."""
+        return self._acceptable(path, is_regular, self.matcher.match(path) or "")
+
+    def _acceptable(self, path: bytes, is_regular: bool, pattern: str) -> Decision:
+        """Decide whether Alyx can take a file that is asked for."""
         if not is_regular:
             return _decision(FileFate.REJECTED, "not_regular", pattern=pattern)
         try:

@@ -11,15 +11,25 @@ from labferry.journal.steps import Steps
 
 
 @contextlib.contextmanager
-def outbox(steps: Steps, job_id: int, name: str, request: Any) -> Iterator[None]:
+def outbox(steps: Steps, job_id: int, name: str, request: Any, *, repeatable: bool = True) -> Iterator[None]:
     """Send one step around the body of the `with`.
 
-    A refusal, a failure that was answered, and a request that was never sent leave nothing in flight, so the step
-    is dropped. A lost answer, or a kill, leaves it without an answer: the next attempt looks before it sends again.
+    A refusal, and a request that was never sent, leave nothing in flight and nothing done, so the step is dropped. A
+    lost answer, or a kill, leaves it without an answer: the next attempt looks before it sends again.
+
+    Parameters
+    ----------
+    repeatable : bool
+        Whether the same request twice does no harm. Alyx has no transactions: one that failed (500) may have been
+        carried out all the same, so a step that is not repeatable stays without an answer then, too.
     """
     steps.send(job_id, name, request)
     try:
         yield
-    except (BlockedError, UnavailableError, UnexplainedError):
+    except (BlockedError, UnavailableError):
         steps.drop(job_id, name)
+        raise
+    except UnexplainedError:
+        if repeatable:
+            steps.drop(job_id, name)
         raise

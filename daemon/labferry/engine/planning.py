@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from labferry.alyx.resolve import server_repository
 from labferry.archive.naming import LAB, destination, with_lab
-from labferry.config import ArchiveTarget, DirectoryArchive, GlobusArchive, ObserveArchive
+from labferry.config import ArchiveTarget, Config, DirectoryArchive, GlobusArchive, ObserveArchive
 from labferry.engine.context import ALYX, GLOBUS, Context
 from labferry.engine.seal import is_carried
 from labferry.errors import BlockedError, ChangedError
@@ -32,14 +32,14 @@ def items_of(context: Context, job: JobRow, session: SessionRow) -> list[NewItem
         A file has no checksum: it is not the version that was sealed.
     """
     settings = context.config.archive[job.target]
+    naming = "alyx" if isinstance(settings, ObserveArchive) else settings.naming
     session_path = os.fsencode(context.parsed(session).alyx_path)
     items = []
-    for row in context.journal.files.of_session(session.id):
+    for row in context.journal.files.each(session.id):
         if not is_carried(row, settings):
             continue
         if row.md5 is None:
             raise ChangedError(row.path, "was not sealed")
-        naming = "alyx" if isinstance(settings, ObserveArchive) else settings.naming
         name = destination(naming, session_path, row.path, row.dataset_id)
         items.append(NewItem(row.id, name, row.size, row.md5))
     return items
@@ -113,3 +113,9 @@ def needs_of(name: str, settings: ArchiveTarget) -> tuple[str, ...]:
             return (GLOBUS, f"archive:{name}")
         case _:
             return (f"archive:{name}",)
+
+
+def filled_through_globus(config: Config) -> list[str]:
+    """Return the names of the archives that some root uses and that Globus fills: they share its limits."""
+    used = {name for root in config.roots for name in root.archive}
+    return sorted(name for name in used if isinstance(config.archive[name], GlobusArchive))

@@ -13,11 +13,12 @@ from labferry.datasets import Matcher, RegistrationRules, Vocabulary
 from labferry.detect.seal import SealInterruptedError, seal
 from labferry.detect.signature import is_about_transfer
 from labferry.engine.context import Context
+from labferry.engine.giving_way import give_way
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import CODES, BlockedError, ChangedError, LabferryError
 from labferry.journal.jobs import Move
 from labferry.journal.rows import FileRow, JobRow, SessionRow
-from labferry.model import Decision, Done, FileFate, FileVersion, JobKind, Outcome, show_path
+from labferry.model import Decision, Done, FileFate, FileVersion, JobKind, Outcome, Stage, show_path
 from labferry.sessions.walk import FileKind, WalkedFile, walk_session
 
 BATCH = 64  # checksums per commit …
@@ -38,39 +39,43 @@ class Seal:
         root = context.root_of(session)
         folder = context.folder_of(session)
         beat(f"listing {show_path(session.path)}", 600.0)
+        files = context.journal.files
         if session.sealed_generation == session.generation:
-            files = context.journal.files.of_session(session.id)
-            require_nothing_new(folder, files)
+            require_nothing_new(folder, lambda path: files.at(session.id, path))
         else:
-            listing = list(self._listing(folder, root))  # first: a slow disk or Alyx must not hold up the journal
-            files = context.journal.files.list_files(session.id, session.generation, listing)
-        wanted = [row for row in files if is_sent(row, root, context.config.archive)]
-        self._require_datasets(job, session, len(files))
-        self._hash(session, job, folder, wanted, beat)
-        self._require_datasets(job, session, len(files))  # some may have turned out to be unreadable
+            files.list_files(session.id, session.generation, self._listing(folder, root, session))
+        self._require_datasets(job, session)
+        self._hash(session, job, folder, root, beat)
+        self._require_datasets(job, session)  # some may have turned out to be unreadable
         if session.sealed_generation != session.generation:
             context.journal.sessions.sealed(session.id)
         return Done()
 
-    def _require_datasets(self, job: JobRow, session: SessionRow, count: int) -> None:
-        if job.kind is JobKind.REGISTER and not self._context.journal.files.datasets(session.id):
-            raise BlockedError("no_datasets", f"none of the {count} files of {show_path(session.path)} is a dataset")
+    def _require_datasets(self, job: JobRow, session: SessionRow) -> None:
+        files = self._context.journal.files
+        if job.kind is JobKind.REGISTER and not files.has_datasets(session.id):
+            count, name = files.count(session.id), show_path(session.path)
+            raise BlockedError("no_datasets", f"none of the {count} files of {name} is a dataset")
 
-    def _listing(self, folder: bytes, root: Root) -> Iterator[tuple[FileVersion, Decision]]:
+    def _listing(self, folder: bytes, root: Root, session: SessionRow) -> Iterator[tuple[FileVersion, Decision]]:
         """Decide about every file below the folder, and about every folder that cannot be read."""
         rules = registration_rules(self._context) if root.registers else None
+        named = self._context.journal.files.named(session.id)
         for file in walk_session(folder):
             if not file.path:
                 raise BlockedError("unreadable", f"{show_path(folder)}: {file.error}")
-            yield file.version or FileVersion(file.path, 0, 0, 0), fate_of(file, rules)
+            version = file.version or FileVersion(file.path, 0, 0, 0)
+            if rules is not None and file.path in named and not file.error:
+                yield version, rules.decide_named(file.path, file.kind is FileKind.REGULAR)
+            else:
+                yield version, fate_of(file, rules)
 
     def _hash(
-        self, session: SessionRow, job: JobRow, folder: bytes, wanted: list[FileRow], beat: Callable[[str, float], None]
+        self, session: SessionRow, job: JobRow, folder: bytes, root: Root, beat: Callable[[str, float], None]
     ) -> None:
-        """Store a checksum for every wanted file; those of unchanged versions are known already."""
+        """Store a checksum for every file that is sent somewhere; those of unchanged versions are known already."""
         journal = self._context.journal
-        todo = [row for row in wanted if row.md5 is None]
-        left = sum(row.size for row in todo)
+        left = sum(row.size for row in self._unread(session, root))
         journal.jobs.set_bytes_left(job.id, left)
         hashed = 0
 
@@ -79,50 +84,73 @@ class Seal:
             hashed += count
             beat(f"hashing {show_path(session.path)}: {hashed} of {left} bytes", 120.0)
 
-        while todo:
-            done: list[tuple[FileVersion, str]] = []
-            size = 0
-            sealing = seal(
-                folder,
-                [row.version for row in todo],
-                lambda _: None,
-                stop=lambda: self._context.wakeup.stopping,
-                on_bytes=on_bytes,
-            )
-            try:
-                for sealed in islice(sealing, BATCH):
-                    done.append((sealed.version, sealed.md5))
-                    size += sealed.version.size
-                    if size >= BATCH_BYTES:
-                        break
-            except SealInterruptedError:
-                raise StoppedEarly from None
-            except LabferryError as error:
-                if error.code != "file_unreadable":
-                    raise
-                journal.files.reject(todo.pop(len(done)).id, error.code, error.message)
-            finally:
-                journal.files.checksums(session.id, done)
-            del todo[: len(done)]
+        unread = self._unread(session, root)
+        while todo := list(islice(unread, BATCH)):
+            while todo:
+                todo = self._hash_some(session, folder, todo, on_bytes)
+                if hashed < left:
+                    give_way(self._context, job, (Stage.SEAL,), f"{left - hashed} bytes are left")
+
+    def _unread(self, session: SessionRow, root: Root) -> Iterator[FileRow]:
+        """Yield the files that will be sent somewhere and have no checksum yet."""
+        for row in self._context.journal.files.each(session.id):
+            if row.md5 is None and is_sent(row, root, self._context.config.archive):
+                yield row
+
+    def _hash_some(
+        self, session: SessionRow, folder: bytes, todo: list[FileRow], on_bytes: Callable[[int], None]
+    ) -> list[FileRow]:
+        """Read files until there is enough for a commit; return those that are left."""
+        files = self._context.journal.files
+        done: list[tuple[FileVersion, str]] = []
+        size = 0
+        sealing = seal(
+            folder,
+            [row.version for row in todo],
+            lambda _: None,
+            stop=lambda: self._context.wakeup.stopping,
+            on_bytes=on_bytes,
+        )
+        try:
+            for sealed in sealing:
+                done.append((sealed.version, sealed.md5))
+                size += sealed.version.size
+                if size >= BATCH_BYTES:
+                    break
+        except SealInterruptedError:
+            raise StoppedEarly from None
+        except LabferryError as error:
+            if error.code != "file_unreadable":
+                raise
+            files.reject(todo.pop(len(done)).id, error.code, error.message)
+        finally:
+            files.checksums(session.id, done)
+        return todo[len(done) :]
 
     def finish(self, job: JobRow, move: Move) -> bool:
         """Commit the end of the attempt."""
         return self._context.journal.jobs.finish_attempt(job, move)
 
 
-def require_nothing_new(folder: bytes, files: list[FileRow]) -> None:
+def require_nothing_new(folder: bytes, sealed: Callable[[bytes], FileRow | None]) -> None:
     """Look whether the session is still what was sealed, before it is archived.
+
+    Parameters
+    ----------
+    folder : bytes
+        The session's, absolute.
+    sealed : callable
+        Returns what the manifest says about a file.
 
     Raises
     ------
     ChangedError
         A file appeared, or one that is sent is another version: a late camera must not be left behind.
     """
-    sealed = {row.path: row for row in files}
     for file in walk_session(folder):
         if file.version is None or is_about_transfer(file.path):
             continue
-        row = sealed.get(file.path)
+        row = sealed(file.path)
         if row is None:
             raise ChangedError(file.path, "appeared after the session was sealed")
         if row.md5 is not None and row.version != file.version:
@@ -132,15 +160,21 @@ def require_nothing_new(folder: bytes, files: list[FileRow]) -> None:
 def registration_rules(context: Context) -> RegistrationRules:
     """Return the rules by which files become datasets: the configured patterns and Alyx' vocabulary."""
     settings = context.config.registration
-    return _rules(settings.patterns, settings.exclude_suffixes, settings.ibl_strict_patterns, context.words().datasets)
+    return _rules(
+        settings.patterns,
+        settings.exclude_suffixes,
+        settings.ibl_strict_patterns,
+        settings.scope == "raw",
+        context.words().datasets,
+    )
 
 
 @lru_cache(maxsize=1)
 def _rules(
-    patterns: tuple[str, ...], exclude_suffixes: tuple[str, ...], strict: bool, vocabulary: Vocabulary
+    patterns: tuple[str, ...], exclude_suffixes: tuple[str, ...], strict: bool, raw_only: bool, vocabulary: Vocabulary
 ) -> RegistrationRules:
     """Keep the rules, and with them what they decided before, until Alyx' vocabulary is another one."""
-    return RegistrationRules(Matcher(patterns, exclude_suffixes, strict=strict), vocabulary)
+    return RegistrationRules(Matcher(patterns, exclude_suffixes, strict=strict), vocabulary, raw_only=raw_only)
 
 
 def fate_of(file: WalkedFile, rules: RegistrationRules | None) -> Decision:

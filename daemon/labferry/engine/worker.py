@@ -87,11 +87,12 @@ class Worker(LaneThread):
             return due
         if (closed := self._closed()) > 0:
             return closed
-        for stage, run in self.stages.items():
-            job = self._journal.jobs.claim(stage, self._target)
-            if job is not None:
-                self._work(job, run)
-                return 0.0
+        for others_first in (True, False):
+            for stage, run in self.stages.items():
+                job = self._journal.jobs.claim(stage, self._target, others_first=others_first)
+                if job is not None:
+                    self._work(job, run)
+                    return 0.0
         return IDLE_BEAT
 
     def _closed(self) -> float:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from labferry.journal.database import Database, load_queries
+from labferry.journal.database import Database, Row, load_queries
 from labferry.journal.rows import FileRow
 from labferry.model import Clock, Decision, FileVersion
 
+PAGE = 1000  # files in memory at a time where a whole manifest is gone through
 _SQL = load_queries("files")
 
 
@@ -38,6 +41,36 @@ class Files:
         """Return the files of a session that are registered, by path."""
         return [FileRow.of(row) for row in self._db.read(_SQL["datasets"], {"session_id": session_id})]
 
+    def each(self, session_id: int) -> Iterator[FileRow]:
+        """Yield the whole manifest of a session by path, a page at a time: it may not fit into memory."""
+        yield from map(FileRow.of, self._pages("page", session_id))
+
+    def each_dataset(self, session_id: int) -> Iterator[FileRow]:
+        """Yield the files of a session that are registered, by path, a page at a time."""
+        yield from map(FileRow.of, self._pages("page_of_datasets", session_id))
+
+    def with_ids(self, ids: Iterable[int]) -> list[FileRow]:
+        """Return files by their ids, by path."""
+        return [FileRow.of(row) for row in self._db.read(_SQL["with_ids"], {"ids": json.dumps(list(ids))})]
+
+    def named(self, session_id: int) -> frozenset[bytes]:
+        """Return the files that an operator wants registered although no pattern asks for them."""
+        return frozenset(row["path"] for row in self._db.read(_SQL["named"], {"session_id": session_id}))
+
+    def name(self, session_id: int, paths: Iterable[bytes]) -> None:
+        """Note that an operator wants files registered, whatever the patterns say, from now on."""
+        with self._db.write() as connection:
+            for path in paths:
+                connection.execute(_SQL["name_one"], {"session_id": session_id, "path": path})
+
+    def count(self, session_id: int) -> int:
+        """Return the number of files of a session."""
+        return int(self._db.read(_SQL["count"], {"session_id": session_id})[0][0])
+
+    def has_datasets(self, session_id: int) -> bool:
+        """Say whether any file of a session is to be registered."""
+        return bool(self._db.read(_SQL["has_datasets"], {"session_id": session_id})[0][0])
+
     def at(self, session_id: int, path: bytes) -> FileRow | None:
         """Return one file of a session's manifest, None when it is not listed."""
         rows = self._db.read(_SQL["at"], {"session_id": session_id, "path": path})
@@ -55,20 +88,19 @@ class Files:
         counts["archived"] = self._db.read(_SQL["archived_count"], {"session_id": session_id})[0][0]
         return counts
 
-    def list_files(
-        self, session_id: int, generation: int, listing: Iterable[tuple[FileVersion, Decision]]
-    ) -> list[FileRow]:
+    def list_files(self, session_id: int, generation: int, listing: Iterable[tuple[FileVersion, Decision]]) -> None:
         """Store what a walk found; checksums of unchanged versions are kept, others are dropped.
 
-        Files that are gone are forgotten, or kept by name where they had been registered.
+        Files that are gone are forgotten, or kept by name where they had been registered. The listing is taken a page
+        at a time, between transactions: a slow disk must not hold up the journal. After a kill in between it is made
+        again, as the session is not sealed.
         """
-        with self._db.write() as connection:
-            before = {row["path"]: row["id"] for row in connection.execute(_SQL["paths"], {"session_id": session_id})}
-            for version, decision in listing:
-                before.pop(version.path, None)
-                connection.execute(
-                    _SQL["list_one"],
-                    {
+        gone = {row["id"] for row in self._pages("paths", session_id)}
+        listing = iter(listing)
+        while page := list(islice(listing, PAGE)):
+            with self._db.write() as connection:
+                for version, decision in page:
+                    values = {
                         "session_id": session_id,
                         "path": version.path,
                         "generation": generation,
@@ -78,12 +110,12 @@ class Files:
                         "fate": decision.fate,
                         "code": decision.code,
                         "reason": decision.reason,
-                    },
-                )
-            for file_id in before.values():
+                    }
+                    gone.discard(connection.execute(_SQL["list_one"], values).fetchone()["id"])
+        with self._db.write() as connection:
+            for file_id in gone:
                 connection.execute(_SQL["gone"], {"id": file_id})
                 connection.execute(_SQL["forget"], {"id": file_id})
-            return self.of_session(session_id)
 
     def checksums(self, session_id: int, sealed: Iterable[tuple[FileVersion, str]]) -> None:
         """Store MD5 checksums; one that belongs to another version than the listed one is not taken."""
@@ -123,3 +155,9 @@ class Files:
                         "on_disk": record.exists,
                     },
                 )
+
+    def _pages(self, query: str, session_id: int) -> Iterator[Row]:
+        after = b""
+        while rows := self._db.read(_SQL[query], {"session_id": session_id, "after": after, "limit": PAGE}):
+            yield from rows
+            after = rows[-1]["path"]

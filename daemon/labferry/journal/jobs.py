@@ -14,6 +14,7 @@ from labferry.journal.rows import JobRow
 from labferry.model import Clock, JobKind, JobState, Stage
 
 KEPT_ATTEMPTS = 20  # per job (ruling 23)
+GIVES_WAY = 30.0  # seconds: a giant session gets a turn so often, however many small ones there are
 _SQL = load_queries("jobs")
 
 
@@ -147,8 +148,9 @@ class Jobs:
         code: str = "",
         reason: str = "",
         hint: str = "",
+        options: str = "",
     ) -> None:
-        """Add a job for the session's current generation."""
+        """Add a job for the session's current generation; `options` are what an operator asked for, as JSON."""
         self._execute(
             "insert",
             session_id=session_id,
@@ -160,17 +162,22 @@ class Jobs:
             code=code,
             reason=reason,
             hint=hint,
+            options=options,
         )
 
     def supersede(self, session_id: int) -> None:
         """End the unfinished jobs of a session: a newer generation takes over."""
         self._execute("supersede", session_id=session_id)
 
-    def claim(self, stage: Stage, target: str = "") -> JobRow | None:
-        """Take the next due job of a stage, least remaining work first, and begin an attempt."""
+    def claim(self, stage: Stage, target: str = "", *, others_first: bool = False) -> JobRow | None:
+        """Take the next due job of a stage, least remaining work first, and begin an attempt.
+
+        With `others_first` none is taken that gave way less than `GIVES_WAY` seconds ago (ruling 19).
+        """
         values = {"stage": stage, "target": target, "instance": self.instance, "now": self._clock.now()}
+        order = {"others_first": others_first, "gives_way": GIVES_WAY}
         with self._db.write() as connection:
-            claimed = connection.execute(_SQL["claim"], values).fetchall()
+            claimed = connection.execute(_SQL["claim"], {**values, **order}).fetchall()
             if not claimed:
                 return None
             job = JobRow.of(claimed[0])

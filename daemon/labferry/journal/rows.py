@@ -94,6 +94,7 @@ class JobRow(_FromRow):
     created_at: float
     updated_at: float
     finished_at: float | None
+    options: str = ""
 
     def __post_init__(self) -> None:
         """Turn SQLite's text into the model's values."""

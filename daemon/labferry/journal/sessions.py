@@ -205,13 +205,9 @@ class Sessions:
         """Record the lab of the subject and the lab's data repository on this server."""
         self._write("resolved", id=session_id, lab=lab, repository=repository)
 
-    def found_on_alyx(self, session_id: int, eid: str) -> None:
-        """Record the session's id in Alyx."""
-        self._write("found_on_alyx", id=session_id, eid=eid)
-
-    def recorded(self, session_id: int, written: Mapping[str, object], *, created_here: bool) -> None:
-        """Record which fields of the session in Alyx we wrote last, and whether our POST created it."""
-        self._write("recorded", id=session_id, written=json.dumps(written), created_here=int(created_here))
+    def recorded(self, session_id: int, eid: str, written: Mapping[str, object], *, created_here: bool) -> None:
+        """Record the session's id in Alyx, which of its fields we wrote last, and whether our POST created it."""
+        self._write("recorded", id=session_id, eid=eid, written=json.dumps(written), created_here=int(created_here))
 
     def remark(self, session_id: int, remarks: Iterable[tuple[str, str]]) -> None:
         """Store what is worth knowing about a session, as code and text each; what was stored before is forgotten."""

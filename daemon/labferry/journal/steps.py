@@ -37,6 +37,20 @@ class Steps:
         rows = self._db.read(_SQL["of_session"], {"session_id": session_id, "name": name})
         return StepRow.of(rows[0]) if rows else None
 
+    def begins_with(self, session_id: int, prefix: str) -> list[StepRow]:
+        """Return the steps of any job of a session whose name begins so, oldest first."""
+        return [
+            StepRow.of(row) for row in self._db.read(_SQL["begins_with"], {"session_id": session_id, "prefix": prefix})
+        ]
+
+    def unanswered(self, session_id: int, prefix: str) -> list[StepRow]:
+        """Return the steps of any job of a session whose name begins so and that wait for an answer, oldest first.
+
+        A newer generation has jobs of its own; what older ones sent may be on its way all the same.
+        """
+        values = {"session_id": session_id, "prefix": prefix}
+        return [StepRow.of(row) for row in self._db.read(_SQL["unanswered"], values)]
+
     def send(self, job_id: int, name: str, request: Any) -> None:
         """Commit what is about to be sent; forgets an answer to an earlier sending of the same step."""
         self._execute("send", job_id=job_id, name=name, request=json.dumps(request))

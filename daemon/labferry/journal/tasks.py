@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from labferry.errors import CODES
-
 from labferry.journal.database import Database, load_queries
 from labferry.journal.rows import CargoRow, ReadyRow, TaskRow
 from labferry.model import Clock, FileVersion

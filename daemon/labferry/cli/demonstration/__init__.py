@@ -1,4 +1,4 @@
-"""What `labferry demo` shows: the real daemon at work between a made-up rig and a made-up Alyx.
+"""What `labferry demo` shows: the real daemon at work between a made-up rig, Alyx and Globus.
 
 Room: cli. The daemon is a process of its own and is asked like any other, over its socket; the sandbox runs in this
 process. Imported when the command runs.

@@ -73,7 +73,7 @@ def differences(got: Content, source: Path, written: RigFile) -> str:
 
 
 def doubled(state: Mapping[str, Any]) -> list[str]:
-    """Name everything the registry holds more than once.
+    """Name everything that the registry holds, or Globus carried, more than once.
 
     Parameters
     ----------
@@ -85,6 +85,9 @@ def doubled(state: Mapping[str, Any]) -> list[str]:
     records = Counter(
         (one["id"], record["data_repository"]) for one in state["datasets"] for record in one["file_records"]
     )
+    # What a task failed to bring is carried again by another one.
+    tasks = [one for one in state["globus"]["tasks"] if one["status"] != "FAILED"]
+    carried = Counter(item["destination_path"] for one in tasks for item in one["items"])
     return [
         *(
             f"session {'/'.join(map(str, key))} is in Alyx {count} times"
@@ -101,4 +104,5 @@ def doubled(state: Mapping[str, Any]) -> list[str]:
             for (dataset, repository), count in records.items()
             if count > 1
         ),
+        *(f"{path} was carried by Globus {count} times" for path, count in carried.items() if count > 1),
     ]

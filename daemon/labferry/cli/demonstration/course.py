@@ -71,7 +71,7 @@ def perform(wishes: Wishes, make_view: Callable[[Callable[[], float]], View]) ->
     started_at = time.monotonic()
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(demo_directory(wishes.keep))
-        sandbox = stack.enter_context(Sandbox(directory, archive="globus"))
+        sandbox = stack.enter_context(Sandbox(directory))
         recording = Recording(sandbox.places.watch_root, wishes.sessions, wishes.speed)
         stack.callback(recording.stop)
         view = make_view(lambda: time.monotonic() - started_at)

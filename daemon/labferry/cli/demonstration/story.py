@@ -31,6 +31,7 @@ _STAGES = {
     Stage.REGISTER: "registering",
     Stage.ARCHIVE: "archiving",
 }
+_COPYING = {"in_batch": "waits for a transfer", "in_flight": "Globus copies it"}
 
 
 class Tone(StrEnum):
@@ -151,6 +152,8 @@ class Row:
         if not live:
             return str(self.state), Tone.BUSY
         job = live[0]
+        if job.get("code") in _COPYING and job["state"] == JobState.WAITING:
+            return _COPYING[job["code"]], Tone.BUSY
         if job["state"] in {JobState.WAITING, JobState.BLOCKED} and job.get("code"):
             tone = Tone.BAD if job["state"] == JobState.BLOCKED else Tone.WARN
             return title(job["code"]), tone
@@ -239,7 +242,7 @@ def title(code: str) -> str:
 
 def _line(row: Row, event: Mapping[str, Any]) -> Line | None:
     """Return the line for an event; None for those that are no news."""
-    action, to = event["action"], event["to"]
+    action, to, code = event["action"], event["to"], event["code"]
     files = row.known.get("files") or {}
     if action == "found":
         return Line(row.name, f"settling: found, waits {'for quiet' if row.recorded else 'for raw_session.flag'}")
@@ -250,13 +253,24 @@ def _line(row: Row, event: Mapping[str, Any]) -> Line | None:
     if action in {"vanished", "held"}:
         return Line(row.name, str(action), Tone.WARN)
     if to == JobState.BLOCKED:
-        return Line(row.name, f"needs a person: {title(event['code'])}", Tone.BAD)
+        return Line(row.name, f"needs a person: {title(code)}", Tone.BAD)
+    if code in _COPYING:
+        submitted = code == "in_flight" and event["from"] == JobState.WAITING
+        return Line(row.name, f"submitted: {_cargo(row)}, to Globus", Tone.BUSY) if submitted else None
     if to == JobState.WAITING:
-        return Line(row.name, f"waits: {title(event['code'])}", Tone.WARN)
+        return Line(row.name, f"waits: {title(code)}", Tone.WARN)
+    if (action, to) == ("transfer", "verified"):
+        return Line(row.name, "copied: sizes and MD5 are those of the source", Tone.BUSY)
     if to != JobState.DONE:
         return None
     if action == JobKind.REGISTER:
         return Line(row.name, f"registered: {human.plural(files.get('datasets', 0), 'dataset')} in Alyx", Tone.BUSY)
     if action == JobKind.ARCHIVE:
-        return Line(row.name, f"archived: {human.plural(files.get('archived', 0), 'file')}, MD5 checked", Tone.GOOD)
+        return Line(row.name, f"archived: {human.plural(files.get('archived', 0), 'file')}, known to Alyx", Tone.GOOD)
     return None
+
+
+def _cargo(row: Row) -> str:
+    """Say how much the latest transfer of a session carries."""
+    transfer = (row.known.get("transfers") or [{}])[-1]
+    return f"{human.plural(transfer.get('files_total', 0), 'file')}, {human.size(transfer.get('bytes_total', 0))}"

@@ -42,7 +42,7 @@ class Result:
     verified_by : str
         `download` or `ONE`.
     doubled, problems : sequence of str
-        What is in Alyx more than once; what a user did not get back, and why.
+        What is in Alyx, or was carried by Globus, more than once; what a user did not get back, and why.
     unfinished : sequence of Unfinished
     restarts : int
         How often the daemon died on the way.
@@ -142,7 +142,8 @@ def opening(sessions: int, socket: Path) -> str:
     """Return what the demo says before it begins."""
     return (
         f"A made-up rig of two labs records {human.plural(sessions, 'session')}, slowly and out of order. labferry\n"
-        "registers each in a made-up Alyx, copies it to an archive and verifies it there.\n"
+        "registers each in a made-up Alyx, has a made-up Globus copy it to an archive,\n"
+        "and verifies it there.\n"
         "Ask it meanwhile, in another terminal:\n"
         f"  labferry status --socket {shlex.quote(str(socket))}\n"
     )
@@ -154,7 +155,7 @@ def lines(result: Result) -> Iterator[str]:
     yield from indented(table(["", ""], _facts(result)))
     yield from _explanations(result)
     yield from _listed("Not as the rig wrote it", result.problems)
-    yield from _listed("More than once in Alyx", result.doubled)
+    yield from _listed("More than once", result.doubled)
     yield ""
     yield from _next(result)
 
@@ -166,7 +167,7 @@ def _facts(result: Result) -> Iterator[Sequence[str]]:
     yield "registered", f"{human.plural(result.registered, 'session')} in Alyx"
     others = human.plural(result.files - result.datasets, "file")
     yield "left out", f"{others} that no registration pattern asks for: logs, snapshots"
-    yield "archived", f"{human.plural(result.archived, 'session')}, each copy checked by size and MD5"
+    yield "archived", f"{human.plural(result.archived, 'session')} through Globus, each copy checked by size and MD5"
     how = "loaded with ONE" if result.verified_by == "ONE" else "downloaded"
     got = human.plural(result.datasets - result.lost, "dataset")
     yield "verified", f"{human.plural(result.verified, 'session')}: {got} {how} and equal to their source"

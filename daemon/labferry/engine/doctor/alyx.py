@@ -25,6 +25,10 @@ USUAL_FILES = (
     "raw_video_data/_iblrig_leftCamera.raw.mp4",
     "alf/_ibl_trials.table.pqt",
 )
+_IS_IT_THERE = (
+    "If Alyx runs: correct `[alyx] url`, or let this machine through to it. If not: work resumes by itself when it is "
+    "back."
+)
 _ADD_TYPES = "Add the dataset types in Alyx, then `labferry retry SESSION`; `labferry match PATH` tells file by file."
 
 
@@ -32,7 +36,7 @@ def checks(context: Context) -> Iterator[Check]:
     """Check Alyx; what depends on an Alyx that answers is skipped where it does not."""
     found = alyx_login(context.alyx.another(), context.config.alyx)
     if found["state"] == DOWN:
-        yield Check("alyx_reachable", Result.ERROR, f"{found['code']}: {found['message']}", found["hint"])
+        yield Check("alyx_reachable", Result.ERROR, f"{found['code']}: {found['message']}", _IS_IT_THERE)
         yield from (skipped(name, "Alyx does not answer") for name in ("alyx_login", "alyx_permission"))
     else:
         yield Check("alyx_reachable", Result.OK, f"Alyx answers at {found['url']}")

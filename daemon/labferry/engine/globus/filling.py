@@ -6,6 +6,7 @@ id is harmless: the same document makes one task, however often a kill or a lost
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import structlog
@@ -104,8 +105,8 @@ class Filling:
         down = {one.name for one in self._context.dependencies.snapshot() if one.state is Health.DOWN}
         if self._archive in down:
             beat(f"looking whether {self._target} is back", ASKING)
-            base = self._context.journal.transfers.get(transfer_id).base.decode()
-            self._service.listing(self._settings.endpoint, base, blame=self._archive)
+            base = self._context.journal.transfers.get(transfer_id).base
+            self._service.listing(self._settings.endpoint, os.fsdecode(base), blame=self._archive)
 
     # --- submit -------------------------------------------------------------------------------------------
 

@@ -72,8 +72,12 @@ class GlobusLane(Worker):
                 return closed
             self._tending.poll(self.beat)
             return 0.0
-        pause = 0.0 if self._clock.monotonic() >= self._fill_by and self._filled() else super().turn()
-        return 0.0 if pause > 0 and self._filled() else min(pause, until_poll)
+        if self._clock.monotonic() >= self._fill_by and self._filled():
+            return 0.0
+        pause = super().turn()
+        if pause > 0 and self._filled():
+            return 0.0
+        return min(pause, until_poll)
 
     def _filled(self) -> bool:
         """Fill a task if one may be filled now; say whether there was anything to fill it with."""

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 
 from labferry.archive.base import StoppedError
+from labferry.archive.faults import reading
 from labferry.archive.globus.overwriting import beneath_missing, directories, first_look
 from labferry.archive.globus.paths import CollectionMap, join
 from labferry.archive.globus.service import GlobusService
@@ -26,7 +27,7 @@ from labferry.journal.jobs import Move
 from labferry.journal.rows import ItemRow, JobRow, SessionRow, TransferRow
 from labferry.model import Done, Outcome, Waiting, show_path
 
-LOOK_AGAIN = 900.0  # seconds: a job is made due when its task ends; this is only the safety net
+LOOK_AGAIN = 21_600.0  # seconds: a job is made due when its task ends; this is only the safety net
 ASKING = 150.0  # seconds that one question to Globus may take, with its own deadline
 
 
@@ -44,32 +45,55 @@ class GlobusStage:
         session = context.session_of(job)
         transfer = transfers.of_job(job.id) or self._plan(job, session)
         self._hear(session, transfer)
+        carried = context.journal.tasks.carries(transfer.id)
+        if not carried:
+            transfer = self._follow(session, transfer)
         if transfer.state != "verified":
-            items = transfers.items(transfer.id)
-            self._look(session, transfer, items, beat)
-            waiting = self._under_way(transfer)
+            self._look(session, transfer, beat)
+            waiting = self._under_way(session, transfer, carried=carried)
             if waiting is not None:
                 return waiting
             self._verify(session, transfer, beat)
         mark(context, session, transfer, beat)
         return Done()
 
+    def finish(self, job: JobRow, move: Move) -> bool:
+        """Commit the end of the attempt; what it heard of a task is heard only now."""
+        journal = self._context.journal
+        with journal.together():
+            moved = journal.jobs.finish_attempt(job, move)
+            if moved:
+                journal.transfers.forget_trouble(job.id)
+            return moved
+
     # --- plan ---------------------------------------------------------------------------------------------
 
     def _plan(self, job: JobRow, session: SessionRow) -> TransferRow:
         """Commit what goes where; a session that Globus cannot name as a whole is not begun."""
         context = self._context
-        globus = context.config.globus
         base = base_of(context, session, job.target)
+        source = self._source(session)
         items = items_of(context, job, session)
-        source = CollectionMap(globus.local_path, globus.endpoint_subdir).to_collection(context.place_of(session))
         for item in items:
             join("", item.destination)  # refuses names that are not UTF-8
-        return context.journal.transfers.plan(job.id, job.target, base, new_batch(), items, source)
+        endpoint = self._settings.endpoint
+        return context.journal.transfers.plan(job.id, job.target, base, new_batch(), items, source, endpoint)
+
+    def _source(self, session: SessionRow) -> str:
+        """Return the session's folder as the source collection names it."""
+        globus = self._context.config.globus
+        return CollectionMap(globus.local_path, globus.endpoint_subdir).to_collection(self._context.place_of(session))
+
+    def _follow(self, session: SessionRow, transfer: TransferRow) -> TransferRow:
+        """Go where the configuration says now: what was looked at, sent or verified elsewhere counts no more."""
+        base = base_of(self._context, session, transfer.target)
+        if (transfer.base, transfer.endpoint) == (base, self._settings.endpoint):
+            return transfer
+        return self._context.journal.transfers.start_over(transfer.id, base, self._settings.endpoint)
 
     def _hear(self, session: SessionRow, transfer: TransferRow) -> None:
         """Turn how the transfer's last task failed into the end of this attempt."""
-        trouble = self._context.journal.transfers.take_trouble(transfer.id)
+        trouble = self._context.journal.transfers.trouble(transfer.id)
         if trouble is None:
             return
         code, text = trouble
@@ -77,7 +101,8 @@ class GlobusStage:
             folder = self._context.folder_of(session)
             for row in self._context.journal.transfers.items(transfer.id):
                 if row.verified_at is None:
-                    require_unchanged(folder, row.version)
+                    with reading(folder, row.path):
+                        require_unchanged(folder, row.version)
             return  # it is again what was sealed
         if code == "transfer_failed":
             raise UnexplainedError(code, text)
@@ -85,13 +110,7 @@ class GlobusStage:
 
     # --- before -------------------------------------------------------------------------------------------
 
-    def _look(
-        self,
-        session: SessionRow,
-        transfer: TransferRow,
-        items: Sequence[ItemRow],
-        beat: Callable[[str, float], None],
-    ) -> None:
+    def _look(self, session: SessionRow, transfer: TransferRow, beat: Callable[[str, float], None]) -> None:
         """Find out what stands in the place of files that were not looked for yet.
 
         Raises
@@ -99,31 +118,51 @@ class GlobusStage:
         BlockedError
             `destination_differs` or `destination_unverified`; nothing was sent.
         """
-        todo = [row for row in items if row.ours is None and row.verified_at is None]
+        transfers = self._context.journal.transfers
+        todo = transfers.unlooked(transfer.id)
         if not todo:
             return
-        transfers = self._context.journal.transfers
         named = self._named(transfer, todo)
-        older = {row.destination: row for row in transfers.earlier(transfer)}
-        # What an older generation verified is never ours to overwrite, what it only began to send is.
-        earlier = {where: old for where, row in named.items() if (old := older.get(row.destination)) is not None}
-        ours = {where for where, old in earlier.items() if old.ours and old.verified_at is None}
-        known = {where: old.md5 for where, old in earlier.items() if old.verified_at is not None}
+        ours, known = self._earlier(transfer)
         cargo = [TransferItem("", where, row.size, row.md5) for where, row in named.items()]
         look = first_look(self._listings(session, transfer, cargo, beat), cargo, ours, known)
+        look.require_free(f"archive {transfer.target}")
         with self._context.journal.together():
             transfers.verified(transfer.id, [(named[where].destination, "archived earlier") for where in look.verified])
             transfers.looked(transfer.id, [named[where].destination for where in look.ours])
-        look.require_free(f"archive {transfer.target}")
 
-    def _under_way(self, transfer: TransferRow) -> Waiting | None:
-        items = self._context.journal.transfers.items(transfer.id)
-        missing = [row for row in items if row.verified_at is None and row.arrived_how is None]
+    def _earlier(self, transfer: TransferRow) -> tuple[set[str], dict[str, str]]:
+        """Return the destinations that older generations only began to send, and the MD5 of those they verified.
+
+        The former may be overwritten, the latter never; of several generations the last one that did anything counts.
+        """
+        base = os.fsdecode(transfer.base)
+        ours: set[str] = set()
+        known: dict[str, str] = {}
+        for row in self._context.journal.transfers.earlier(transfer):
+            where = join(base, row.destination)
+            if row.verified_at is None:
+                known.pop(where, None)
+                ours.add(where)
+            else:
+                ours.discard(where)
+                known[where] = row.md5
+        return ours, known
+
+    def _under_way(self, session: SessionRow, transfer: TransferRow, *, carried: bool) -> Waiting | None:
+        """Return what the files that have not arrived wait for; None when there are none."""
+        missing, in_task = self._context.journal.transfers.missing(transfer.id)
         if not missing:
             return None
-        if all(row.task_id is not None for row in missing):
-            return Waiting(LOOK_AGAIN, "in_flight", f"Globus is moving {len(missing)} files to {transfer.target}")
-        return Waiting(LOOK_AGAIN, "in_batch", f"{len(missing)} files wait for the next task to {transfer.target}")
+        if in_task == missing:
+            return Waiting(LOOK_AGAIN, "in_flight", f"Globus is moving {missing} files to {transfer.target}")
+        self._context.folder_of(session)
+        source = self._source(session)
+        if source != transfer.source:
+            if carried:
+                return Waiting(LOOK_AGAIN, "in_flight", f"Globus is moving {in_task} files to {transfer.target}")
+            self._context.journal.transfers.read_from(transfer.id, source)
+        return Waiting(LOOK_AGAIN, "in_batch", f"{missing - in_task} files wait for the next task to {transfer.target}")
 
     # --- after --------------------------------------------------------------------------------------------
 
@@ -185,7 +224,7 @@ class GlobusStage:
                     continue
                 beat(what, ASKING)
                 listings[directory] = self._service.listing(
-                    self._settings.endpoint, directory, blame=f"archive:{transfer.target}"
+                    transfer.endpoint or "", directory, blame=f"archive:{transfer.target}"
                 )
                 if listings[directory] is None:
                     missing.add(directory)
@@ -193,7 +232,3 @@ class GlobusStage:
             raise StoppedEarly from None
         self._context.reachable(GLOBUS)
         return listings
-
-    def finish(self, job: JobRow, move: Move) -> bool:
-        """Commit the end of the attempt."""
-        return self._context.journal.jobs.finish_attempt(job, move)

@@ -63,7 +63,7 @@ class Tending:
 
     def can_fill(self) -> bool:
         """Say whether another task may be open, and there is something for it."""
-        return self._filling.can_fill()
+        return not self._suspended and self._filling.can_fill()
 
     def fill(self, beat: Beat) -> None:
         """Make a task of what is ready and submit it; it is looked at when the others are."""

@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from typing import NamedTuple
 
-from labferry.alyx.registration import registered_datasets
 from labferry.alyx.sessions import (
     RemoteSession,
     create_session,
-    delete_session,
     duplicate_session,
-    get_session,
+    look_for_id,
     owner,
     ownership,
     session_ids,
-    update_session,
 )
 from labferry.engine.context import Context
 from labferry.engine.outbox import outbox
 from labferry.engine.registering.patience import Patience
+from labferry.engine.registering.update import UpdateSession, with_known_location
+from labferry.engine.registering.withdraw import Withdraw
 from labferry.errors import BlockedError, NotYetError
-from labferry.journal.rows import JobRow, SessionRow
-from labferry.sessions.record import (
-    Remark,
-    SessionRecord,
-    changes,
-    create_body,
-    not_typed_in,
-    patch_body,
-    session_users,
-    wanted_fields,
-    written,
-)
+from labferry.journal.rows import JobRow, SessionRow, StepRow
+from labferry.sessions.record import Remark, SessionRecord, create_body, session_users, written
 
 SESSION_STEP = "session"
-UPDATE_STEP = "update"
-WITHDRAW_STEP = "withdraw"
 OTHER_CREATOR_WAIT = 600.0  # seconds between looks for a session that another program or a person creates
+
+
+class Ensured(NamedTuple):
+    """A session that is in Alyx; `fresh`: this attempt has just created it, so that nothing hangs on it."""
+
+    eid: str
+    fresh: bool
 
 
 class EnsureSession:
@@ -46,129 +40,137 @@ class EnsureSession:
     def __init__(self, context: Context, patience: Patience) -> None:
         self._context = context
         self._patience = patience
+        self._withdraw = Withdraw(context)
+        self._update = UpdateSession(context, patience)
 
-    def __call__(self, job: JobRow, session: SessionRow, record: SessionRecord, remarks: list[Remark]) -> str:
-        """Return the session's id in Alyx; create it when nobody did, bring it up to date when somebody did.
+    def __call__(self, job: JobRow, session: SessionRow, record: SessionRecord, remarks: list[Remark]) -> Ensured:
+        """Return the session in Alyx; create it when nobody did, bring it up to date when somebody did.
 
         What an operator may want to know is added to `remarks`.
         """
-        found = self._only_one(job, session, remarks)
+        found = self._find(session, remarks)
         if found is None:
-            found = self._create(job, session, record, remarks)
-        else:
-            self._require_ours(session, found)
-            found = self._update(job, session, record, found)
-        self._context.journal.sessions.found_on_alyx(session.id, found.id)
-        return found.id
+            created = self._create(job, session, record, remarks)
+            session = self._context.session_of(job)
+            found = self._find_again(session, created, remarks)
+            if found is None:
+                return Ensured(created, fresh=True)
+        self._update(job, session, record, found, remarks)
+        return Ensured(found.id, fresh=False)
 
     # --- finding ------------------------------------------------------------------------------------------
 
-    def _only_one(self, job: JobRow, session: SessionRow, remarks: list[Remark]) -> RemoteSession | None:
-        """Return the session, after taking back a second one that we created at the same moment as somebody else."""
-        ids = session_ids(self._context.alyx, session.subject, session.date, session.number)
+    def _find(self, session: SessionRow, remarks: list[Remark]) -> RemoteSession | None:
+        """Return the only session of this subject, date and number in Alyx, None if there is none."""
+        alyx = self._context.alyx
+        ids = session_ids(alyx, session.subject, session.date, session.number)
         if len(ids) > 1:
-            ids = self._withdraw(job, session, ids, remarks)
-        return get_session(self._context.alyx, ids[0]) if ids else None
+            problem = duplicate_session(session.subject, session.date, session.number, ids)
+            ids = [self._withdraw(session, ids, problem)]
+        if not ids:
+            self._require_gone(session)
+            return None
+        found = look_for_id(alyx, ids[0])
+        if found is None:
+            raise NotYetError("session_not_on_alyx", f"session {ids[0]} was deleted just now", 5.0)
+        remarks.extend(self._withdraw.remarks(session, found))
+        self._require_ours(session, found)
+        self._answer_creation(session, found)
+        return found
 
-    def _withdraw(self, job: JobRow, session: SessionRow, ids: list[str], remarks: list[Remark]) -> list[str]:
-        """Delete the session that this job created and that nobody has used: another one was created meanwhile.
-
-        Raises
-        ------
-        BlockedError
-            `duplicate_session`: there is no such one, or too many others.
-        """
-        context = self._context
-        problem = duplicate_session(session.subject, session.date, session.number, ids)
-        step = context.journal.steps.get(job.id, SESSION_STEP)
-        found = [get_session(context.alyx, eid) for eid in ids]
-        mine = [one for one in found if step is not None and owner(one.json) == self._server]
-        others = [one for one in found if owner(one.json) is None]
-        if (len(mine), len(others)) != (1, 1) or session.registered_at is not None:
-            raise problem
-        doomed, left = mine[0].id, others[0].id
-        if mine[0].fields.get("wateradmin_session_related") or registered_datasets(context.alyx, doomed):
-            raise problem
-        with outbox(context.journal.steps, job.id, WITHDRAW_STEP, {"id": doomed, "instead": left}):
-            delete_session(context.alyx, doomed)
-        context.journal.steps.answer(job.id, WITHDRAW_STEP, {"id": doomed})
-        text = f"{problem.message}; ours was still empty and was deleted, {left} is used"
-        remarks.append(Remark("concurrent_creator", text))
-        return [left]
+    def _find_again(self, session: SessionRow, created: str, remarks: list[Remark]) -> RemoteSession | None:
+        """Look once more after a creation: a second creator at the same moment shows now; None if there was none."""
+        ids = session_ids(self._context.alyx, session.subject, session.date, session.number)
+        if ids == [created]:
+            return None
+        found = self._find(session, remarks)
+        if found is None:
+            raise NotYetError("session_not_on_alyx", f"session {created} was deleted just now", 5.0)
+        return found
 
     def _require_ours(self, session: SessionRow, found: RemoteSession) -> None:
         other = owner(found.json)
         if other is not None and other != self._server:
-            name = self._context.parsed(session).alyx_path
-            raise BlockedError("owned_by_other_server", f"session {name} ({found.id}) was registered by server {other}")
+            text = f"session {self._name(session)} ({found.id}) was registered by server {other}"
+            raise BlockedError("owned_by_other_server", text)
 
-    @property
-    def _server(self) -> str:
-        return self._context.config.server_name
+    def _require_gone(self, session: SessionRow) -> None:
+        """Make sure that a session which was in Alyx is not there under another subject, date or number.
+
+        Raises
+        ------
+        BlockedError
+            `session_differs`: somebody corrected it there, and a second one must not be created.
+        """
+        if session.eid is None or (there := look_for_id(self._context.alyx, session.eid)) is None:
+            return
+        as_there = f"{there.subject}, {there.start_time[:10] or 'no date'}, number {there.number}"
+        text = f"{self._name(session)} is session {there.id}, which Alyx has as {as_there}"
+        raise BlockedError("session_differs", text)
+
+    def _answer_creation(self, session: SessionRow, found: RemoteSession) -> None:
+        """Say what became of a creation whose answer was lost; our name is written by nothing but our POST.
+
+        Raises
+        ------
+        NotYetError
+            `files_in_flight`: somebody else's session is there, and ours may still be on its way.
+        """
+        steps = self._context.journal.steps
+        for step in steps.unanswered(session.id, SESSION_STEP):
+            if owner(found.json) == self._server:
+                with self._context.journal.together():
+                    steps.answer(step.job_id, step.name, {"id": found.id})
+                    self._created(session, json.loads(step.request), found)
+            else:
+                self._patience.require_over(step.job_id, step.name)
+                steps.drop(step.job_id, step.name)
 
     # --- creating -----------------------------------------------------------------------------------------
 
-    def _create(self, job: JobRow, session: SessionRow, record: SessionRecord, remarks: list[Remark]) -> RemoteSession:
-        context, steps = self._context, self._context.journal.steps
-        name = context.parsed(session).alyx_path
+    def _create(self, job: JobRow, session: SessionRow, record: SessionRecord, remarks: list[Remark]) -> str:
+        """Create the session, once it is certain that nobody else shall and that no creation is on its way."""
+        context = self._context
+        name = self._name(session)
         if record.passive and record.described:
             text = f"{name} has no task: a person or another program must create it in Alyx"
             raise NotYetError("no_eid", text, OTHER_CREATOR_WAIT)
         if not context.config.registration.create_sessions:
             raise NotYetError("session_not_on_alyx", f"Alyx has no session {name} yet", OTHER_CREATOR_WAIT)
-        if steps.get(job.id, SESSION_STEP) is not None:
-            # An earlier creation may still be on its way: two of them would be two sessions.
-            self._patience.require_over(job.id, SESSION_STEP)
+        lost = context.journal.steps.unanswered(session.id, SESSION_STEP)
+        for step in lost:  # two of them would be two sessions
+            self._patience.require_over(step.job_id, step.name)
         assert session.lab is not None, "resolved before"
         subject = context.people.subject(session.subject)
         users = session_users(record.users, context.people.users(record.users), subject.responsible_user)
         remarks.extend(users.remarks)
-        body = create_body(
-            record, lab=session.lab, users=users.names, projects=subject.projects, own=ownership(self._server)
-        )
+        own = ownership(self._server)
+        body = create_body(record, lab=session.lab, users=users.names, projects=subject.projects, own=own)
+        return with_known_location(body, remarks, lambda fields: self._post(job, session, fields, lost)).id
+
+    def _post(self, job: JobRow, session: SessionRow, body: dict[str, object], lost: list[StepRow]) -> RemoteSession:
+        """Send the one request; `lost` are earlier ones, which certainly did not arrive."""
+        context, steps = self._context, self._context.journal.steps
+        for step in lost:
+            steps.drop(step.job_id, step.name)
         self._patience.sent(job.id, SESSION_STEP)
-        with outbox(steps, job.id, SESSION_STEP, body):
+        with outbox(steps, job.id, SESSION_STEP, body, repeatable=False):
             created = create_session(context.alyx, body)
+        self._patience.answered(job.id, SESSION_STEP)
         with context.journal.together():
             steps.answer(job.id, SESSION_STEP, {"id": created.id})
-            context.journal.sessions.recorded(session.id, written({}, body, created.fields), created_here=True)
-        ids = session_ids(context.alyx, session.subject, session.date, session.number)
-        if ids != [created.id]:  # a second creator at the same moment shows now
-            found = self._only_one(job, session, remarks)
-            if found is None:
-                raise NotYetError("answer_lost", f"Alyx does not show session {name} yet", 5.0)
-            return self._update(job, session, record, found)
+            self._created(session, body, created)
         return created
 
-    # --- bringing up to date ------------------------------------------------------------------------------
+    def _created(self, session: SessionRow, body: dict[str, object], created: RemoteSession) -> None:
+        last = written({}, body, created.fields)
+        self._context.journal.sessions.recorded(session.id, created.id, last, created_here=True)
 
-    def _update(self, job: JobRow, session: SessionRow, record: SessionRecord, found: RemoteSession) -> RemoteSession:
-        """Write what is ours to write: fields that hold what we wrote last, or nothing (ruling 12)."""
-        context, steps = self._context, self._context.journal.steps
-        if record.passive and record.described and (missing := not_typed_in(found.fields)):
-            text = f"session {found.id} has no task and lacks what only a person can know: {', '.join(missing)}"
-            raise NotYetError("session_incomplete", text, OTHER_CREATOR_WAIT)
-        created_here = bool(session.created_here) or self._created(session, found)
-        last = self._last_written(job, session, found)
-        wanted = wanted_fields(record, users=(), projects=())
-        delta = changes(last, wanted, found.fields)
-        if delta:
-            with outbox(steps, job.id, UPDATE_STEP, delta):
-                found = update_session(context.alyx, found.id, patch_body(delta, found.fields))
-            steps.answer(job.id, UPDATE_STEP, {"id": found.id})
-        context.journal.sessions.recorded(session.id, written(last, delta, found.fields), created_here=created_here)
-        return found
+    # --- words --------------------------------------------------------------------------------------------
 
-    def _created(self, session: SessionRow, found: RemoteSession) -> bool:
-        """Say whether a POST of ours created it, whose answer was lost: our name is written by nothing else."""
-        step = self._context.journal.steps.of_session(session.id, SESSION_STEP)
-        return step is not None and owner(found.json) == self._server
+    def _name(self, session: SessionRow) -> str:
+        return self._context.parsed(session).alyx_path
 
-    def _last_written(self, job: JobRow, session: SessionRow, found: RemoteSession) -> Mapping[str, object]:
-        """Return what we wrote last, counting what was sent without an answer and has arrived."""
-        last: Mapping[str, object] = json.loads(session.written)
-        for name in (SESSION_STEP, UPDATE_STEP):
-            step = self._context.journal.steps.get(job.id, name)
-            if step is not None and step.answered_at is None:
-                last = written(last, json.loads(step.request), found.fields)
-        return last
+    @property
+    def _server(self) -> str:
+        return self._context.config.server_name

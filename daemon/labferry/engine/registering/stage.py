@@ -11,7 +11,7 @@ from labferry.engine.registering.animals import EnsureAnimal, in_turn
 from labferry.engine.registering.files import EnsureFiles
 from labferry.engine.registering.hook import run_hook
 from labferry.engine.registering.patience import Patience
-from labferry.engine.registering.session import EnsureSession
+from labferry.engine.registering.session import SESSION_STEP, EnsureSession
 from labferry.engine.resolve import require_key
 from labferry.engine.seal import is_carried, require_nothing_new
 from labferry.errors import BlockedError
@@ -42,14 +42,13 @@ class Register:
         folder = context.folder_of(session)
         require_key(context, session)
         beat(f"registering {show_path(session.path)}", 10 * context.config.alyx.timeout)
+        created_before = context.journal.steps.get(job.id, SESSION_STEP) is not None
         eid, refused = self._ensure_record(job, session, folder)
         context.reachable(ALYX)
-        files = context.journal.files.datasets(session.id)
-        remote = self._files.settled_datasets(job, eid)
-        refused += self._files.ensure(job, session, folder, files, remote, beat)
-        self._files.check(eid, session, refused)
+        fresh = not created_before and self._created(job, eid)
+        refused += self._files(job, session, folder, eid, beat, fresh=fresh)
         if not context.root_of(session).archive:  # otherwise this is looked at before archiving
-            require_nothing_new(folder, context.journal.files.of_session(session.id))
+            require_nothing_new(folder, lambda path: context.journal.files.at(session.id, path))
         if refused:
             context.journal.steps.drop(job.id, RECORD_STEP)  # whoever tries again looks at everything again
             raise refused_together(refused)
@@ -78,6 +77,11 @@ class Register:
                 steps.answer(job.id, RECORD_STEP, {"id": eid})
         return eid, refused
 
+    def _created(self, job: JobRow, eid: str) -> bool:
+        """Say whether this job created the session that it uses."""
+        step = self._context.journal.steps.get(job.id, SESSION_STEP)
+        return step is not None and step.answer is not None and json.loads(step.answer)["id"] == eid
+
     def finish(self, job: JobRow, move: Move) -> bool:
         """Commit the end; a finished registration adds the archive jobs in the same transaction."""
         context = self._context
@@ -87,7 +91,7 @@ class Register:
             return context.journal.jobs.finish_attempt(job, move)
         session = context.session_of(job)
         root = context.root_of(session)
-        files = context.journal.files.of_session(session.id)
+        files = context.journal.files.each(session.id)
         carried = sum(f.size for f in files if any(is_carried(f, context.config.archive[t]) for t in root.archive))
         return context.journal.jobs.complete_registration(job, move, root.archive, carried)
 

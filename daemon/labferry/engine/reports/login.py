@@ -69,7 +69,7 @@ def _what_to_write(settings: Alyx) -> str:
             f"{path} is a systemd credential: write {what} into the file that LoadCredential= of the unit names, then "
             "`systemctl restart labferry`."
         )
-    return f"Write {what} and nothing else into {path}, readable by the service user only (mode 0600); then again."
+    return f"Write {what} and nothing else into {path}, readable by the service user only (mode 0600); then ask again."
 
 
 def _is_given(path: str) -> bool:

@@ -9,6 +9,7 @@ from labferry import __version__
 from labferry.config import ObserveArchive
 from labferry.engine.context import Context
 from labferry.engine.detecting import RootFacts
+from labferry.engine.planning import filled_through_globus
 from labferry.engine.reports.health import (
     Condition,
     Facts,
@@ -92,12 +93,18 @@ def condition_fields(condition: Condition) -> dict[str, Any]:
 
 
 def _stalled(context: Context) -> list[StalledTask]:
-    """Return the Globus tasks that stand still; a task that is not submitted yet is its dependency's matter."""
+    """Return the Globus tasks that stand still.
+
+    One that is not submitted yet counts where Globus itself puts it off; otherwise it is its dependency's matter.
+    """
     before = context.clock.now() - context.config.globus.stall_after
+    tended = filled_through_globus(context.config)
     return [
-        StalledTask(task.target, task.globus_id, f"{task.fault} {task.fault_text}".strip(), task.progress_at)
+        StalledTask(
+            task.target, task.globus_id or task.label, f"{task.fault} {task.fault_text}".strip(), task.progress_at
+        )
         for task in context.journal.tasks.open()
-        if task.globus_id is not None and task.progress_at < before
+        if task.target in tended and (task.globus_id or task.fault) and task.progress_at < before
     ]
 
 

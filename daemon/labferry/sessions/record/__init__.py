@@ -7,6 +7,7 @@ links are not followed, and whatever a file holds ends in a value, a remark or a
 from labferry.sessions.record.body import create_body, not_typed_in, wanted_fields, water_body, weighing_body
 from labferry.sessions.record.changes import changes, patch_body, written
 from labferry.sessions.record.description import Description, Device, Sync, Task, parse_description, read_description
+from labferry.sessions.record.moments import same_moment
 from labferry.sessions.record.reading import SessionFolder
 from labferry.sessions.record.record import SessionRecord, read_record
 from labferry.sessions.record.remark import Remark
@@ -37,6 +38,7 @@ __all__ = [
     "read_description",
     "read_record",
     "read_trials",
+    "same_moment",
     "session_users",
     "user_of",
     "wanted_fields",

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from labferry.sessions.record.moments import same_moment
+
 JSON = "json"
 Fields = Mapping[str, object]
 
@@ -89,7 +91,9 @@ def _is_nothing(value: object) -> bool:
 
 
 def _same(ours: object, theirs: object) -> bool:
-    """Compare as Alyx keeps values: names of users, projects and procedures have no order there."""
+    """Compare as Alyx keeps values: names have no order there, and a time may have more than one form."""
     if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
         return sorted(map(repr, ours)) == sorted(map(repr, theirs))
+    if same_moment(ours, theirs):
+        return True
     return ours == theirs and isinstance(ours, bool) == isinstance(theirs, bool)

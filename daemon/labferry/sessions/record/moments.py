@@ -6,7 +6,7 @@ Room: sessions. Pure.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 _LONGEST = 64  # characters
 _MOMENT = re.compile(
@@ -41,3 +41,21 @@ def local_moment(text: str, timezone: tzinfo | None) -> datetime:
         return moment.replace(tzinfo=UTC).astimezone(timezone).replace(tzinfo=None)
     except (OverflowError, OSError):  # the first and the last day of the calendar
         raise ValueError("out of range") from None
+
+
+def same_moment(one: object, other: object) -> bool:
+    """Say whether two values name the same time, whatever the form: offsets are dropped, fractions may be cut off.
+
+    Alyx gives back what it was given, but that is a matter of its settings; a weighing must be known again by any.
+    """
+    if not isinstance(one, str) or not isinstance(other, str):
+        return False
+    try:
+        apart = _wall(one) - _wall(other)
+    except ValueError:
+        return False
+    return abs(apart) < timedelta(seconds=1)
+
+
+def _wall(text: str) -> datetime:
+    return local_moment(re.sub(r"[Zz]\s*\Z", "", text), None)

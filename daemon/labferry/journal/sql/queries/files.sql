@@ -1,6 +1,24 @@
 -- name: of_session
 SELECT * FROM file WHERE session_id = :session_id ORDER BY path
 
+-- name: page
+SELECT * FROM file WHERE session_id = :session_id AND path > :after ORDER BY path LIMIT :limit
+
+-- name: page_of_datasets
+SELECT * FROM file WHERE session_id = :session_id AND fate = 'dataset' AND path > :after ORDER BY path LIMIT :limit
+
+-- name: with_ids
+SELECT * FROM file WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY path
+
+-- name: named
+SELECT path FROM named_file WHERE session_id = :session_id
+
+-- name: name_one
+INSERT INTO named_file (session_id, path) VALUES (:session_id, :path) ON CONFLICT DO NOTHING
+
+-- name: has_datasets
+SELECT EXISTS (SELECT 1 FROM file WHERE session_id = :session_id AND fate = 'dataset')
+
 -- name: datasets
 SELECT * FROM file WHERE session_id = :session_id AND fate = 'dataset' ORDER BY path
 
@@ -19,9 +37,13 @@ ON CONFLICT (session_id, path) DO UPDATE SET
   md5 = CASE WHEN (size, mtime_ns, ctime_ns) = (excluded.size, excluded.mtime_ns, excluded.ctime_ns) THEN md5 END,
   size = excluded.size, mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns,
   fate = excluded.fate, code = excluded.code, reason = excluded.reason
+RETURNING id
 
 -- name: paths
-SELECT id, path FROM file WHERE session_id = :session_id
+SELECT id, path FROM file WHERE session_id = :session_id AND path > :after ORDER BY path LIMIT :limit
+
+-- name: count
+SELECT count(*) FROM file WHERE session_id = :session_id
 
 -- name: forget
 DELETE FROM file WHERE id = :id AND dataset_id IS NULL AND id NOT IN (SELECT file_id FROM item)

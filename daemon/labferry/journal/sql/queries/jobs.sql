@@ -30,9 +30,9 @@ WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state <> 'blocked
   AND code IN ('not_observed', '') AND created_at < :before GROUP BY target ORDER BY target
 
 -- name: insert
-INSERT INTO job (session_id, kind, target, generation, state, stage, not_before, bytes_left, code, reason, hint,
+INSERT INTO job (session_id, kind, target, generation, state, stage, not_before, bytes_left, code, reason, hint, options,
   created_at, updated_at)
-SELECT id, :kind, :target, generation, :state, :stage, :now, :bytes_left, :code, :reason, :hint, :now, :now
+SELECT id, :kind, :target, generation, :state, :stage, :now, :bytes_left, :code, :reason, :hint, :options, :now, :now
 FROM session WHERE id = :session_id
 
 -- name: supersede
@@ -42,6 +42,7 @@ WHERE session_id = :session_id AND state IN ('queued', 'waiting', 'blocked', 'ru
 -- Least remaining work first, and every second of age is worth a megabyte: small sessions overtake a giant one,
 -- and no session is overtaken for ever. What the outside has just refused lets the others try first: an archive
 -- that is too full for one session may have room for the next.
+-- What gave way in the middle of its work lets all others of its lane go first, but not for ever.
 -- Jobs of a session that settles again wait for its next generation. A session has one attempt at a time, also one
 -- whose job was cancelled or superseded meanwhile: two requests at once would double what they send. Only copies to
 -- different archives go on side by side.
@@ -53,6 +54,7 @@ WHERE id = (
   WHERE job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state IN ('queued', 'waiting')
     AND job.stage = :stage AND :target IN ('', job.target)
     AND job.not_before <= :now AND session.held_at IS NULL AND session.complete_at IS NOT NULL
+    AND NOT (:others_first AND job.code = 'files_left' AND job.updated_at > :now - :gives_way)
     AND job.session_id NOT IN (
       SELECT busy.session_id FROM attempt JOIN job AS busy ON busy.id = attempt.job_id
       WHERE attempt.ended_at IS NULL

@@ -84,11 +84,8 @@ UPDATE session SET sealed_generation = generation, updated_at = :now WHERE id = 
 -- name: resolved
 UPDATE session SET lab = :lab, repository = :repository, updated_at = :now WHERE id = :id
 
--- name: found_on_alyx
-UPDATE session SET eid = :eid, updated_at = :now WHERE id = :id
-
 -- name: recorded
-UPDATE session SET written = :written, created_here = :created_here, updated_at = :now WHERE id = :id
+UPDATE session SET eid = :eid, written = :written, created_here = :created_here, updated_at = :now WHERE id = :id
 
 -- name: forget_remarks
 DELETE FROM remark WHERE session_id = :id
