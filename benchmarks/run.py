@@ -55,6 +55,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "seal_threads": Benchmark("seal", "≥", "run_threads"),
     "journal": Benchmark("journal", "≥"),
     "status_wall": Benchmark("status_wall", "≤"),
+    "globus_requests": Benchmark("globus_requests", "≤"),
+    "globus_plan": Benchmark("globus_plan", "≤"),
+    "globus_plan_rss": Benchmark("globus_plan", "≤", "run_memory"),
 }
 
 _LINE = "{:<15}{:>24}{:>16}{:>9}{:>9}  {}"
@@ -192,5 +195,5 @@ def _write(path: Path, machine: Mapping[str, object], measured: Sequence[Mapping
 
 
 if __name__ == "__main__":
-    sys.path.append(str(HERE.parent / "tests"))  # `idle_rss` starts a whole lab, as the tests do
+    sys.path.append(str(HERE.parent / "tests"))  # some start a whole lab, as the tests do
     sys.exit(main(sys.argv[1:]))

@@ -114,8 +114,8 @@ class Code:
     """What a reason code means, and what to do.
 
     `kind` is `blocked` (a person must act), `waiting` (the world must move), `file` (one file is left out,
-    the rest proceeds), `detect` (the folder is not, or not yet, a finished session) or `remark` (nothing stands
-    still; worth knowing all the same).
+    the rest proceeds), `detect` (the folder is not, or not yet, a finished session), `history` (the session was there
+    before us) or `remark` (nothing stands still; worth knowing all the same).
     """
 
     kind: str
@@ -210,7 +210,7 @@ CODES: dict[str, Code] = {
     "path_missing": Code(
         "blocked",
         "Alyx was not told the session's path",
-        "Something between here and Alyx changes requests: look at its web server's log, then `labferry retry SESSION`.",
+        "Something between here and Alyx changes requests: look there, then `labferry retry SESSION`.",
     ),
     "path_refused": Code(
         "blocked",
@@ -271,6 +271,22 @@ CODES: dict[str, Code] = {
         "blocked",
         "Alyx registered something else than was sent",
         "Compare the datasets of this session in Alyx with `labferry match SESSION`; then `labferry retry SESSION`.",
+    ),
+    "session_differs": Code(
+        "blocked",
+        "the session is in Alyx under another subject, date or number",
+        "Decide which is right: correct it in Alyx or rename the folder, then `labferry retry SESSION`.",
+    ),
+    "unknown_name": Code(
+        "blocked",
+        "Alyx does not know a project, a procedure, a water type or the like",
+        "Add it in Alyx, or correct it where it is written (experiment description, task settings), then"
+        " `labferry retry SESSION`.",
+    ),
+    "after_death": Code(
+        "blocked",
+        "the animal is dead in Alyx by the time it was given water",
+        "Correct the date of death in Alyx, then `labferry retry SESSION`.",
     ),
     "bad_description": Code(
         "blocked",
@@ -349,9 +365,9 @@ CODES: dict[str, Code] = {
         "Read the message: it is Globus' own. Correct what it names, then `labferry retry SESSION`.",
     ),
     "hook_failed": Code(
-        "waiting",
-        "the command that is run after registration failed",
-        "Correct `[registration] on_registered` or the command itself; it is tried again for a while.",
+        "blocked",
+        "the command that is run after registration failed again and again",
+        "Correct `[registration] on_registered` or the command itself, then `labferry retry SESSION`.",
     ),
     "transfer_failed": Code(
         "blocked",
@@ -538,6 +554,30 @@ CODES: dict[str, Code] = {
         "the name does not follow the layout",
         "Rename the folder as the rule says, or leave it: it is not picked up.",
     ),
+    # history: sessions that were there before us
+    "history_unknown": Code(
+        "history",
+        "Alyx does not have the session",
+        "`labferry backlog release` registers such sessions, in portions; `labferry backlog ignore` leaves them alone.",
+    ),
+    "history_differs": Code(
+        "history",
+        "Alyx does not have all of its files as they are here",
+        "`labferry backlog release` registers what is missing, in portions, and overwrites nothing.",
+    ),
+    "history_unarchived": Code(
+        "history",
+        "Alyx has all of it, and does not know of a copy in every archive",
+        "`labferry backlog release SESSION` archives what is missing there.",
+    ),
+    "history_unregistered": Code(
+        "history",
+        "its root is archived without registration, so nobody knows what of it is archived",
+        "`labferry backlog release` archives such sessions, in portions; `labferry backlog ignore` leaves them alone.",
+    ),
+    "history_ignored": Code(
+        "history", "it is left alone", "`labferry backlog release SESSION` makes an ordinary session of it."
+    ),
     # remarks: nothing stands still, worth knowing all the same
     "no_behaviour": Code(
         "remark", "no behaviour data", "If a task was run, copy its folder from the rig: it is registered then."
@@ -546,6 +586,12 @@ CODES: dict[str, Code] = {
         "remark",
         "another program created the session at the same moment",
         "Let only one program create sessions: set `create_sessions = false` here if the other one shall.",
+    ),
+    "added_in_alyx": Code(
+        "remark", "the session in Alyx has more than we wrote", "Nothing to do: it stays as it is."
+    ),
+    "unknown_location": Code(
+        "remark", "the rig is not known in Alyx", "Add the location in Alyx, then enter it for the session."
     ),
     "no_video": Code("remark", "no video data", "If videos were recorded, copy them: they are registered then."),
     "test_user": Code(

@@ -29,6 +29,15 @@ class SessionState(StrEnum):
     IGNORED = "ignored"
 
 
+class History(StrEnum):
+    """Where a session stands that was old when its root was met (ruling 2); ordinary sessions stand nowhere."""
+
+    UNASKED = "unasked"  # Alyx will be asked what it has of it
+    ADOPTED = "adopted"
+    BACKLOG = "backlog"
+    IGNORED = "ignored"
+
+
 class JobKind(StrEnum):
     """What a job intends."""
 

@@ -26,7 +26,7 @@ from labferry.alyx.registration import (
     registered_datasets,
 )
 from labferry.alyx.resolve import local_repository, server_repository
-from labferry.alyx.sessions import RemoteSession, create_session, find_session, owner
+from labferry.alyx.sessions import RemoteSession, create_session, duplicate_session, get_session, owner, session_ids
 from labferry.alyx.vocabulary import CachedVocabulary, fetch_vocabulary
 from labferry.errors import BlockedError, UnavailableError, UnknownOutcomeError
 from labferry.model import SystemClock
@@ -56,12 +56,10 @@ def body_of(alyx: Alyx, session: Session, files: list[FileToRegister] | None = N
 def ensure_session(alyx: Alyx, session: Session, client: AlyxClient | None = None) -> RemoteSession:
     """Look, create, look again: what the engine does around its journal."""
     client = client or alyx.client
-    found = find_session(client, session.subject, session.date, session.number)
-    if found is None:
+    if not session_ids(client, session.subject, session.date, session.number):
         create_session(client, alyx.record(session))
-        found = find_session(client, session.subject, session.date, session.number)
-    assert found is not None
-    return found
+    (found,) = session_ids(client, session.subject, session.date, session.number)
+    return get_session(client, found)
 
 
 def sessions_there(alyx: Alyx, session: Session) -> int:
@@ -166,17 +164,18 @@ def test_reg_16_two_labs_on_one_endpoint_have_each_their_repository(alyx: Alyx) 
 
 def test_reg_03_a_session_is_created_as_described_and_found_again(alyx: Alyx) -> None:
     session = alyx.new_session()
-    assert find_session(alyx.client, session.subject, session.date, session.number) is None
+    assert session_ids(alyx.client, session.subject, session.date, session.number) == []
     created = create_session(alyx.client, alyx.record(session))
-    found = find_session(alyx.client, session.subject, session.date.isoformat(), session.number)
+    assert session_ids(alyx.client, session.subject, session.date.isoformat(), session.number) == [created.id]
+    found = get_session(alyx.client, created.id)
     assert found == created
     assert (found.subject, found.lab, found.number) == (alyx.subject, alyx.lab, 1)
     assert found.start_time == f"{session.date}T00:00:00"
     assert found.users == (alyx.user,)
     assert owner(found.json) == "contract-test"
     assert found.url.endswith(found.id)
-    assert find_session(alyx.client, session.subject, session.date, 2) is None
-    assert find_session(alyx.client, session.subject.upper(), session.date, 1) is None
+    assert session_ids(alyx.client, session.subject, session.date, 2) == []
+    assert session_ids(alyx.client, session.subject.upper(), session.date, 1) == []
 
 
 def test_reg_03_a_session_of_another_lab_is_the_session_all_the_same(alyx: Alyx) -> None:
@@ -196,10 +195,11 @@ def test_reg_03_two_sessions_are_named_and_blocked(alyx: Alyx) -> None:
     session, first = alyx.registered_session()
     second = create_session(alyx.client, alyx.record(session))  # Alyx' trap: no look, no conflict
     assert first.id != second.id
-    ids = ", ".join(sorted([first.id, second.id]))
-    with pytest.raises(BlockedError, match=f"2 times: {ids}") as blocked:
-        find_session(alyx.client, session.subject, session.date, session.number)
-    assert blocked.value.code == "duplicate_session"
+    ids = session_ids(alyx.client, session.subject, session.date, session.number)
+    assert ids == sorted([first.id, second.id])
+    problem = duplicate_session(session.subject, session.date, session.number, ids)
+    assert problem.code == "duplicate_session"
+    assert f"2 times: {', '.join(ids)}" in problem.message
 
 
 @pytest.mark.parametrize(
@@ -503,24 +503,24 @@ MANGLED: dict[str, tuple[Mangle, str]] = {
     "unknown type": (first_file("alf/labferryUnknown.thing.npy"), "dataset_type"),
     "unknown extension": (first_file("alf/_mcc_DAQdata.raw.nosuch"), "data_format"),
     "extension in capitals": (first_file("alf/spikes.times.NPY"), "data_format"),
-    "name too long": (first_file(f"alf/spikes.times.{'x' * 250}.npy"), "alyx_refused"),
-    "collection too long": (first_file(f"alf/{'x' * 256}/spikes.times.npy"), "alyx_refused"),
-    "revision not last": (first_file("alf/#2023-01-01#/probe00/spikes.times.npy"), "alyx_refused"),
-    "backslash": (first_file("alf\\spikes.times.npy"), "alyx_refused"),
-    "no filenames": (lambda _, __: {"filenames": None}, "alyx_refused"),
-    "no hashes": (lambda _, __: {"hashes": None}, "alyx_refused"),
-    "hash too long": (lambda _, __: {"hashes": ["a" * 65, "a", "a"]}, "alyx_refused"),
-    "size is text": (lambda _, __: {"filesizes": ["x", 1, 1]}, "alyx_refused"),
-    "no versions": (lambda _, __: {"versions": None}, "alyx_refused"),
+    "name too long": (first_file(f"alf/spikes.times.{'x' * 250}.npy"), "too_long_for_alyx"),
+    "collection too long": (first_file(f"alf/{'x' * 256}/spikes.times.npy"), "too_long_for_alyx"),
+    "revision not last": (first_file("alf/#2023-01-01#/probe00/spikes.times.npy"), "path_refused"),
+    "backslash": (first_file("alf\\spikes.times.npy"), "file_refused"),
+    "no filenames": (lambda _, __: {"filenames": None}, "malformed_request"),
+    "no hashes": (lambda _, __: {"hashes": None}, "malformed_request"),
+    "hash too long": (lambda _, __: {"hashes": ["a" * 65, "a", "a"]}, "file_refused"),
+    "size is text": (lambda _, __: {"filesizes": ["x", 1, 1]}, "malformed_request"),
+    "no versions": (lambda _, __: {"versions": None}, "malformed_request"),
     "unknown user": (lambda _, __: {"created_by": "nobody_at_all"}, "unknown_user"),
     "unknown repository": (lambda _, __: {"name": "nope"}, "unknown_repository"),
     "shared hostname": (lambda alyx, _: {"name": None, "hostname": f"{alyx.prefix}-host"}, "ambiguous_repository"),
     "unknown lab": (lambda _, __: {"labs": "nolab"}, "unknown_lab"),
-    "no lab": (lambda _, __: {"labs": None}, "alyx_refused"),
-    "no path": (lambda _, __: {"path": ""}, "alyx_refused"),
-    "short path": (lambda alyx, _: {"path": f"{alyx.subject}/2021-01-01"}, "alyx_refused"),
-    "path with lab": (lambda alyx, body: {"path": f"{alyx.lab}/Subjects/{body['path']}"}, "alyx_refused"),
-    "no such day": (lambda alyx, _: {"path": f"{alyx.subject}/2023-13-45/001"}, "alyx_refused"),
+    "no lab": (lambda _, __: {"labs": None}, "malformed_request"),
+    "no path": (lambda _, __: {"path": ""}, "path_missing"),
+    "short path": (lambda alyx, _: {"path": f"{alyx.subject}/2021-01-01"}, "path_refused"),
+    "path with lab": (lambda alyx, body: {"path": f"{alyx.lab}/Subjects/{body['path']}"}, "path_refused"),
+    "no such day": (lambda alyx, _: {"path": f"{alyx.subject}/2023-13-45/001"}, "date_refused"),
     "no session that day": (lambda alyx, _: {"path": f"{alyx.subject}/1999-01-01/001"}, "session_gone"),
     "no session of that number": (lambda _, body: {"path": body["path"][:-3] + "009"}, "session_gone"),
     "unknown subject": (
@@ -549,6 +549,7 @@ def test_two_fitting_dataset_types_are_understood(alyx: Alyx) -> None:
     body["filenames"][0] = f"alf/{alyx.prefix}twofold.thing.npy"
     with pytest.raises(RefusedError, match="several dataset types") as refused:
         post_files(alyx.client, body)
+    assert refused.value.code == "several_dataset_types"
     assert refused.value.file == f"{alyx.prefix}twofold.thing.npy"
 
 

@@ -161,6 +161,14 @@ class GlobusBench(StageBench):
         ended = {"SUCCEEDED", "FAILED"}
         wait_until(lambda: all(task["status"] in ended for task in self.tasks()), what="the end of all tasks")
 
+    def wait_until_fault(self, code: str) -> None:
+        """Wait until a task that has not ended complains of this."""
+        wait_until(lambda: code in self._complaints(), what=f"a task to meet {code}")
+
+    def _complaints(self) -> set[str]:
+        with closing(sqlite3.connect(self.sandbox.places.globus_database)) as connection:
+            return {code for (code,) in connection.execute("SELECT fault_code FROM task WHERE completed IS NULL")}
+
     def posts(self) -> list[dict[str, Any]]:
         """Return the submissions so far."""
         return self.requests("POST", "/v0.10/transfer")

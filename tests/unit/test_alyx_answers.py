@@ -24,35 +24,35 @@ def said(status: int, text: str, key: str = "detail") -> LabferryError:
 
 REFUSALS = [
     (500, 'No dataset type found for filename "_ibl_x.values.npy"', "dataset_type", "_ibl_x.values.npy"),
-    (500, 'Multiple matching dataset types found for filename "w.x.npy": \n<DatasetType a>', "dataset_type", "w.x.npy"),
+    (500, 'Multiple matching dataset types found for filename "w.x.npy": \n<DatasetType a>', "several_dataset_types", "w.x.npy"),
     (500, "DataFormat matching query does not exist.", "data_format", ""),
     (500, "LabMember matching query does not exist.", "unknown_user", ""),
     (500, "get() returned more than one Subject -- it returned 2!", "ambiguous_subject", ""),
     (500, "get() returned more than one Dataset -- it returned 2!", "orphan_dataset", ""),
     (500, "get() returned more than one DataRepository -- it returned 2!", "ambiguous_repository", ""),
-    (500, "The path argument is required.", "alyx_refused", ""),
+    (500, "The path argument is required.", "path_missing", ""),
     (500, "A base session for SWC_001 on 2023-03-05 does not exist", "session_gone", ""),
     (500, "A session for SWC_001/9 on 2023-03-01 does not exist", "session_gone", ""),
     (500, "Subject matching query does not exist.", "subject_not_on_alyx", ""),
-    (500, "The path x should be `nickname/YYYY-MM-DD/n/...", "alyx_refused", ""),
-    (500, "['“2023-13-45” value has the correct format (YYYY-MM-DD) but it is an invalid date.']", "alyx_refused", ""),
-    (500, "value too long for type character varying(255)\n", "alyx_refused", ""),
-    (500, "invalid literal for int() with base 10: 'x'", "alyx_refused", ""),
-    (500, "'NoneType' object is not iterable", "alyx_refused", ""),
-    (500, "unsupported operand type(s) for +: 'NoneType' and 'list'", "alyx_refused", ""),
-    (500, "'list' object has no attribute 'get'", "alyx_refused", ""),
-    (500, "list index out of range", "alyx_refused", ""),
-    (500, 'null value in column "labmember_id" of relation violates not-null constraint', "alyx_refused", ""),
-    (500, "'content_type'", "alyx_refused", ""),
-    (500, "ContentType matching query does not exist.", "alyx_refused", ""),
+    (500, "The path x should be `nickname/YYYY-MM-DD/n/...", "path_refused", ""),
+    (500, "['“2023-13-45” value has the correct format (YYYY-MM-DD) but it is an invalid date.']", "date_refused", ""),
+    (500, "value too long for type character varying(255)\n", "too_long_for_alyx", ""),
+    (500, "invalid literal for int() with base 10: 'x'", "malformed_request", ""),
+    (500, "'NoneType' object is not iterable", "malformed_request", ""),
+    (500, "unsupported operand type(s) for +: 'NoneType' and 'list'", "malformed_request", ""),
+    (500, "'list' object has no attribute 'get'", "malformed_request", ""),
+    (500, "list index out of range", "malformed_query", ""),
+    (500, 'null value in column "labmember_id" of relation violates not-null constraint', "anonymous_request", ""),
+    (500, "'content_type'", "note_target", ""),
+    (500, "ContentType matching query does not exist.", "note_target", ""),
     (500, "Session matching query does not exist.", "session_gone", ""),
     (400, "The specified repository does not exist.", "unknown_repository", ""),
     (400, "One or more of the specified labs do not exist.", "unknown_lab", ""),
     (400, 'A subject with nickname "NOPE" does not exist.', "subject_not_on_alyx", ""),
-    (400, f"Invalid dataset \"{SESSION}/alf/x.y.npy\": {{'hash': ['…']}}", "alyx_refused", "alf/x.y.npy"),
-    (400, f'Invalid file record "{SESSION}/a\\b.npy": {{}}', "alyx_refused", "a\\b.npy"),
-    (400, f'Invalid QC value "GOOD" for dataset "{SESSION}/alf/x.y.npy"', "alyx_refused", "alf/x.y.npy"),
-    (400, "Invalid ALF path. There must be only 1 revision", "alyx_refused", ""),
+    (400, f"Invalid dataset \"{SESSION}/alf/x.y.npy\": {{'hash': ['…']}}", "file_refused", "alf/x.y.npy"),
+    (400, f'Invalid file record "{SESSION}/a\\b.npy": {{}}', "file_refused", "a\\b.npy"),
+    (400, f'Invalid QC value "GOOD" for dataset "{SESSION}/alf/x.y.npy"', "file_refused", "alf/x.y.npy"),
+    (400, "Invalid ALF path. There must be only 1 revision", "path_refused", ""),
     (
         400,
         f'A file record for "{SESSION}/alf/x.y.npy" already exists on repository "a_SR" for a different dataset.',
@@ -71,6 +71,35 @@ def test_a_known_text_needs_a_person(status: int, text: str, code: str, file: st
     assert text.strip() in refused.message
     assert file in refused.message
     assert refused.hint
+
+
+# The rows of §5 of the contract: what a person must do differs from one to the next.
+ROWS = [
+    "No dataset type found for",
+    "Multiple matching dataset types",
+    "DataFormat matching query",
+    "LabMember matching query",
+    "get() returned more than one Subject",
+    "get() returned more than one Dataset ",
+    "get() returned more than one DataRepository",
+    "The path argument is required",
+    "A base session for",
+    "Subject matching query",
+    "The path x should be",
+    "invalid date",
+    "value too long",
+    "invalid literal",
+    "list index out of range",
+    "labmember_id",
+    "ContentType matching query",
+]
+
+
+def test_each_kind_of_client_error_has_a_code_and_a_way_out_of_its_own() -> None:
+    found = [next(said(status, text) for status, text, _, _ in REFUSALS if row in text) for row in ROWS]
+    assert len({error.code for error in found}) == len(ROWS)
+    assert "alyx_refused" not in {error.code for error in found}
+    assert all(CODES[error.code].kind == "blocked" and error.hint for error in found)
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,9 @@ class Rig:
         self.sessions = 0
 
     def waiting(self, target: str = HPC, files: int = 3) -> TransferRow:
-        """Bring a session to where its files wait for a task."""
-        journal = self.journal
+        """Bring a new session to where its files wait for a task."""
         self.sessions += 1
-        row = journal.sessions.found(
+        row = self.journal.sessions.found(
             target,
             b"%03d" % self.sessions,
             layout="ibl",
@@ -44,8 +43,18 @@ class Rig:
             number=self.sessions,
             lab=None,
         )
-        journal.sessions.complete(row.id, b"", register=False, targets=[target])
-        journal.files.list_files(row.id, 1, [(FileVersion(b"%d" % n, 10, 1, 1), DATASET) for n in range(files)])
+        return self.planned(row.id, target, files)
+
+    def planned(self, session: int, target: str = HPC, files: int = 3) -> TransferRow:
+        """Bring the next generation of a session to where its files wait for a task."""
+        journal = self.journal
+        journal.sessions.unsettle(session, "new, or changed")
+        journal.sessions.complete(session, b"", register=False, targets=[target])
+        row = journal.sessions.get(session)
+        assert row is not None
+        journal.files.list_files(
+            session, row.generation, [(FileVersion(b"%d" % n, 10, 1, 1), DATASET) for n in range(files)]
+        )
         later = journal._clock.now() + 900.0
         for stage, state, code in ((Stage.SEAL, JobState.QUEUED, ""), (Stage.ARCHIVE, JobState.WAITING, "in_batch")):
             job = journal.jobs.claim(stage, target)
@@ -85,6 +94,27 @@ def test_map_03_a_task_is_made_whole_or_not_at_all(rig: Rig, monkeypatch: pytest
     assert rig.create("one", first, second) is not None, "its name is still free"
 
 
+def test_map_03_a_file_that_a_task_carries_is_put_into_no_other(rig: Rig) -> None:
+    transfer = rig.waiting()
+    task = rig.create("one", transfer, files=2)
+    assert task is not None
+    assert [row.files for row in rig.journal.tasks.ready(HPC)] == [1]
+    other = rig.create("two", transfer, files=3)
+    assert other is not None
+    assert rig.in_tasks(transfer) == [task.id, task.id, other.id]
+    assert rig.create("three", transfer, max_active=3) is None, "nothing is left"
+
+
+def test_map_03_a_session_waits_while_its_older_files_are_on_their_way_to_the_same_place(rig: Rig) -> None:
+    older = rig.waiting()
+    task = rig.create("one", older)
+    assert task is not None
+    newer = rig.planned(rig.sessions)
+    assert rig.journal.tasks.ready(HPC) == []
+    rig.journal.tasks.end(task.id, Ending("failed"))
+    assert [row.transfer_id for row in rig.journal.tasks.ready(HPC)] == [newer.id]
+
+
 def test_map_03_a_submission_id_is_used_once(rig: Rig) -> None:
     first, second = rig.waiting(), rig.waiting()
     assert rig.create("one", first) is not None
@@ -92,6 +122,16 @@ def test_map_03_a_submission_id_is_used_once(rig: Rig) -> None:
         rig.create("one", second)
     assert rig.in_tasks(second) == [None] * 3
     assert len(rig.journal.tasks.open()) == 1
+
+
+@pytest.mark.parametrize("page", [1, 2, 5, 6, 7])
+def test_the_files_of_a_task_are_the_same_page_by_page(rig: Rig, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+    loads = [rig.waiting(), rig.waiting()]
+    task = rig.create("one", *loads)
+    assert task is not None
+    monkeypatch.setattr(tasks, "PAGE", page)
+    assert list(rig.journal.tasks.each_of_cargo(task.id)) == rig.journal.tasks.cargo(task.id)
+    assert len(rig.journal.tasks.cargo(task.id)) == 6
 
 
 def test_ruling_19_so_many_tasks_of_all_archives_together(rig: Rig) -> None:

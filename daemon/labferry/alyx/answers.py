@@ -170,6 +170,11 @@ _TEXTS: tuple[_Text, ...] = (
     _text(r"value too long for type", "too_long_for_alyx", "a file or folder name is too long for Alyx"),
     _text(r'null value in column "labmember_id"', "anonymous_request", "Alyx does not know who sent the request"),
     _text(
+        r"Water administration date after death date",
+        "after_death",
+        "Alyx has a date of death before this water administration",
+    ),
+    _text(
         r"'content_type'|ContentType matching query does not exist",
         "note_target",
         "Alyx does not know what the note is about",

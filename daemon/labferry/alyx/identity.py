@@ -6,11 +6,10 @@ Alyx has no question for that, so two are asked whose answers give it away. From
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from labferry.alyx.answers import RefusedError
 from labferry.alyx.client import AlyxClient
-from labferry.alyx.fields import DEPENDENCY, as_object, texts
+from labferry.alyx.fields import DEPENDENCY, text, texts
 from labferry.errors import UnavailableError, UnknownOutcomeError
 
 NO_SESSION = "/sessions/00000000-0000-0000-0000-000000000000"  # an id that Alyx never gives
@@ -51,13 +50,10 @@ def who_we_are(client: AlyxClient) -> Identity:
 
 
 def _of_user(client: AlyxClient) -> tuple[bool, tuple[str, ...]]:
-    path = f"/users/{quote(client.username, safe='')}"
-    try:
-        return True, texts(as_object(client.get(path), f"GET {path}"), "lab")
-    except RefusedError as refused:
-        if refused.status != 404:
-            raise
-        return False, ()
+    for row in client.list_all("/users", {"username": client.username}):
+        if text(row, "username") == client.username:
+            return True, texts(row, "lab")
+    return False, ()
 
 
 def _may_write(client: AlyxClient) -> bool:

@@ -66,8 +66,9 @@ def demo(
 ) -> None:
     """Show the whole way, from a recording rig to a verified archive, on this machine alone.
 
-    A made-up rig of two labs writes sessions, the real daemon registers them in a made-up Alyx and archives them, and
-    every dataset is fetched as a user would and compared with its source. Needs no configuration and no network.
+    A made-up rig of two labs writes sessions, the real daemon registers them in a made-up Alyx and has a made-up Globus
+    copy them to an archive, and every dataset is fetched as a user would and compared with its source. Needs no
+    configuration and no network.
     """
     del layout  # there is one so far
     from labferry.cli.demonstration.course import Wishes, perform

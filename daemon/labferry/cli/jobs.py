@@ -59,12 +59,14 @@ def about_sessions(every: str, lines: Callable[[dict[str, Any]], Iterator[str]])
 
 
 def _retried_lines(data: dict[str, Any]) -> Iterator[str]:
-    jobs, settling = len(data["jobs"]), data.get("sessions", 0)
+    jobs, settling, asked = len(data["jobs"]), data.get("sessions", 0), data.get("asked", 0)
     if jobs:
         yield f"{human.plural(jobs, 'job')} queued again; `labferry jobs` shows what becomes of it."
     if settling:
         yield f"{human.plural(settling, 'session')} looked at again from the beginning, for the files left out."
-    if not jobs and not settling:
+    if asked:
+        yield f"{human.plural(asked, 'session')} of old: Alyx is asked again what it has of them."
+    if not jobs and not settling and not asked:
         yield "Nothing is blocked or waiting here."
 
 

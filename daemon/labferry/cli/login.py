@@ -78,7 +78,7 @@ def _typed(client: ControlClient, config: str | None, found: dict[str, Any]) -> 
     if path != found["secret"]["path"]:
         say([warn(f"The daemon reads {found['secret']['path']}, this configuration names {path}: give its --config.")])
         return found
-    say([f"{bad('login needed:')} {found['message']}", f"The password is written into {path}."])
+    say([f"{bad('login needed:')} {found['message']}", f"A password typed here is tried, then written into {path}."])
     try:
         password = getpass.getpass(f"Password of {found['user']} at {found['url']} (empty: leave it): ")
     except EOFError:

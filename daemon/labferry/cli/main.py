@@ -27,6 +27,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "sessions": ("sessions", "List sessions, by state, subject or date."),
         "jobs": ("jobs", "List the work that is queued, running, waiting or blocked."),
         "follow": ("history", "Show events as they happen."),
+        "backlog": ("backlog", "Sessions that are older than labferry: adopted, differing, unknown to Alyx."),
     },
     "One session": {
         "explain": ("explain", "Why a folder is where it is, and what to do."),
@@ -35,6 +36,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "logs": ("logs", "The daemon's log, of one session or of all."),
         "match": ("match", "Which files are datasets, and why the others are not."),
         "verify": ("verify", "Is it in Alyx and in every archive as it was sealed?"),
+        "register": ("register", "Register a session now, or show what would be sent."),
         "retry": ("jobs", "Try blocked or waiting work again now."),
         "cancel": ("jobs", "End unfinished work."),
         "hold": ("jobs", "Leave a session alone."),

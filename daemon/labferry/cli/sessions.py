@@ -112,6 +112,9 @@ def _session_lines(session: dict[str, Any], now: float) -> Iterator[str]:
     if session.get("waits"):
         waits = session["waits"]
         yield f"{warn('waits:')} {waits['code']}: {waits['message']} (for {human.age(waits.get('since'), now)})"
+    if session.get("history"):
+        old = session["history"]
+        yield f"{warn('history:')} {': '.join(filter(None, (old['standing'], old['code'], old['message'])))}"
     yield ""
     yield from table(["", ""], [[dim(name), value] for name, value in _facts(session, now) if value])
     if session.get("jobs"):

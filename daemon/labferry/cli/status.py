@@ -158,6 +158,9 @@ def _work(found: dict[str, Any]) -> Iterator[str]:
     if counts:
         oldest = found.get("oldest_waiting_s")
         yield f"jobs: {', '.join(counts)}" + (f"; the oldest waits for {human.duration(oldest)}" if oldest else "")
+    unasked = found.get("history", {}).get("unasked", 0)
+    if unasked:
+        yield f"history: Alyx is asked about {unasked:,} old {'session' if unasked == 1 else 'sessions'}, one by one"
     transfers = found["transfers"]
     if transfers.get("active"):
         done, total = transfers["bytes_done"], transfers["bytes_total"]
@@ -222,6 +225,8 @@ def _next_commands(found: dict[str, Any]) -> list[str]:
         rows.append(["labferry jobs --state waiting", "what is being waited for"])
     if found["paused"]:
         rows.append(["labferry resume", "take up work again"])
+    if sessions.get("backlog", 0) > found.get("history", {}).get("unasked", 0):
+        rows.append(["labferry backlog", "old sessions that wait for a decision"])
     if sessions.get("vanished"):
         rows.append(["labferry sessions --state vanished", "whose folders are gone"])
     if _errors(found) or any(not lane.get("alive", True) for lane in found.get("lanes", [])):

@@ -21,6 +21,11 @@ import structlog
 from labferry.control.peers import Peer
 from labferry.engine import operations
 from labferry.engine.context import Context
+from labferry.engine.history import releasing
+from labferry.engine.registering.explicit import register, wished_files
+from labferry.engine.registering.preview import preview
+from labferry.engine.registering.wish import Wish
+from labferry.engine.reports.backlog import LISTED, backlog
 from labferry.engine.reports.doctor import doctor
 from labferry.engine.reports.explain import explain
 from labferry.engine.reports.find import find
@@ -35,6 +40,7 @@ from labferry.engine.reports.sessions import sessions, show
 from labferry.engine.reports.status import condition_fields, current_conditions, status
 from labferry.engine.reports.verify import verify
 from labferry.errors import BlockedError, LabferryError, NotYetError, UnavailableError
+from labferry.journal.backlog import ALL
 from labferry.journal.rows import SessionRow
 
 JSON = "application/json"
@@ -51,6 +57,13 @@ HTTP_STATUS = {
     "outside_roots": 404,
     "method_not_allowed": 405,
     "several_sessions": 409,
+    "other_session": 409,
+    "not_a_dataset": 409,
+    "not_registering": 409,
+    "not_resolved": 409,
+    "not_settled": 409,
+    "not_history": 409,
+    "source_missing": 409,
     "too_large": 413,
     "busy": 503,
     "internal": 500,
@@ -154,6 +167,7 @@ class Api:
             "/v1/verify": self._verify,
             "/v1/doctor": lambda _: doctor(context, live),
             "/v1/jobs": lambda request: jobs(context, request.query.get("state", "")),
+            "/v1/backlog": self._backlog,
             "/v1/history": self._history,
             "/v1/events": self._events,
             "/v1/logs": self._logs,
@@ -162,11 +176,14 @@ class Api:
         }
         self._changes: dict[str, Handler] = {
             "/v1/jobs/retry": lambda r: operations.retry(context, self._chosen(r, operations.stuck)),
+            "/v1/jobs/register": self._register,
             "/v1/jobs/cancel": lambda r: operations.cancel(
                 context, self._chosen(r, operations.unfinished), r.peer.user
             ),
             "/v1/jobs/hold": lambda r: operations.hold(context, self._chosen(r, operations.unfinished)),
             "/v1/jobs/release": lambda r: operations.release(context, self._chosen(r, lambda c, _: operations.held(c))),
+            "/v1/backlog/release": lambda r: releasing.release(context, self._of_old(r, releasing.PORTION)),
+            "/v1/backlog/ignore": lambda r: releasing.ignore(context, self._of_old(r, ALL), r.peer.user),
             "/v1/pause": lambda r: operations.pause(live, _text(r.body, "lane"), paused=True),
             "/v1/resume": lambda r: operations.pause(live, _text(r.body, "lane"), paused=False),
             "/v1/login": lambda r: operations.log_in(context, _text(r.body, "service")),
@@ -249,6 +266,10 @@ class Api:
         finally:
             self._verifications.release()
 
+    def _backlog(self, request: Request) -> Any:
+        wanted = {name: request.query.get(name, "") for name in ("root", "subject")}
+        return backlog(self._context, **wanted, limit=_number(request.query, "limit", LISTED))
+
     def _history(self, request: Request) -> Any:
         row = find(self._context, _needed(request.query, "session"))
         return history(self._context, row, _number(request.query, "since", 0))
@@ -293,12 +314,44 @@ class Api:
 
     # --- changing -----------------------------------------------------------------------------------------
 
+    def _register(self, request: Request) -> dict[str, Any]:
+        """Register a session as asked for, or say what would be sent."""
+        body = request.body
+        named = _text(body, "session")
+        if not named:
+            raise LabferryError("bad_request", 'Name one "session".')
+        row = find(self._context, named)
+        names, raw = _texts(body, "files"), body.get("raw") is True
+        if names and raw:
+            raise LabferryError("bad_request", 'Say "raw", or name "files".')
+        files = wished_files(self._context, row, names) if names else frozenset()
+        wish = Wish(raw, files, body.get("overwrite") is True)
+        return preview(self._context, row, wish) if body.get("dry_run") is True else register(self._context, row, wish)
+
     def _chosen(self, request: Request, everything: Callable[[Context, str], list[SessionRow]]) -> list[SessionRow]:
         """Return the session the body names, or `everything` (with the code it names) for `"all": true`."""
         named = _text(request.body, "session")
         if bool(named) == (request.body.get("all") is True):
             raise LabferryError("bad_request", 'Name one "session", or say "all": true.')
         return [find(self._context, named)] if named else everything(self._context, _text(request.body, "code"))
+
+
+    def _of_old(self, request: Request, portion: int) -> list[SessionRow]:
+        """Return the session of old that the body names, or a portion of the backlog."""
+        body = request.body
+        if named := _text(body, "session"):
+            return [releasing.require_history(find(self._context, named))]
+        limit = body.get("limit")
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+            raise LabferryError("bad_request", '"limit" is not a number of sessions.')
+        return releasing.chosen(self._context, _text(body, "root"), _text(body, "subject"), limit or portion)
+
+
+def _texts(body: Mapping[str, Any], name: str) -> list[str]:
+    value = body.get(name) or []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise LabferryError("bad_request", f'"{name}" is not a list of texts.')
+    return value
 
 
 def _path(request: Request) -> str:
@@ -339,4 +392,6 @@ def _text(body: Mapping[str, Any], name: str) -> str:
 
 def _loggable(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of an order is worth a line in the log."""
-    return {name: body[name] for name in ("session", "all", "code", "lane", "root", "service") if name in body}
+    which = ("session", "all", "code", "lane", "root", "subject", "limit", "service")
+    worth = (*which, "raw", "files", "overwrite", "dry_run")
+    return {name: body[name] for name in worth if name in body}

@@ -16,6 +16,7 @@ from labferry.detect.completion import Complete, Rules, Settling, Watched, hinte
 from labferry.detect.scan import NearMiss, ScanResult, scan
 from labferry.detect.signature import signal_present, take_signature
 from labferry.detect.watch import Hints, NoHints, WatchdogHints, network_mount
+from labferry.engine.history.meeting import UNREGISTERED, past_of
 from labferry.engine.lanes import IDLE_BEAT, LaneThread
 from labferry.engine.wakeup import Wakeup
 from labferry.journal import Journal
@@ -70,6 +71,7 @@ class RootState:
     layout: Layout
     rules: Rules
     facts: RootFacts
+    met_at: float  # for the first time, epoch seconds
     blind: str = ""  # why changes are found by scanning only, where no watch can be had
     next_scan: float = 0.0
     known: dict[bytes, tuple[int, bool]] = field(default_factory=dict)
@@ -100,10 +102,11 @@ class DetectLane(LaneThread):
 
     def _meet(self, root: Root) -> RootState:
         path = os.fsencode(root.path)
-        self._journal.sessions.meet_root(root.name, path, root.layout)
+        met_at = self._journal.sessions.meet_root(root.name, path, root.layout)
         self._journal.jobs.align_archives(root.name, root.archive, registers=root.registers)
         if root.registers:
             self._journal.sessions.register_from_now_on(root.name)
+            self._journal.backlog.ask_about_root(root.name, UNREGISTERED)
         network = network_mount(path)
         mode = "scan-only" if root.events == "off" or network else "events"
         problem = f"{network} does not report changes: found by scanning only" if network else ""
@@ -115,7 +118,7 @@ class DetectLane(LaneThread):
             look_every=min(self._config.detection.scan_every, 30.0),
         )
         facts = RootFacts(root.name, path, root.layout, mode, problem=problem)
-        state = RootState(root, path, layout(root.layout), rules, facts, blind=problem)
+        state = RootState(root, path, layout(root.layout), rules, facts, met_at, blind=problem)
         state.known = self._journal.sessions.folders(root.name)
         return state
 
@@ -261,10 +264,15 @@ class DetectLane(LaneThread):
         return False, ""
 
     def _meet_sessions(self, state: RootState, found: dict[bytes, Session]) -> None:
-        new = [session for path, session in found.items() if path not in state.known]
+        settings = self._config.detection
+        new = [
+            (session, past_of(session, os.path.join(state.path, path), state.root, state.met_at, settings, SIGNALS))
+            for path, session in found.items()
+            if path not in state.known
+        ]
         met: dict[bytes, tuple[int, bool]] = {}
         with self._journal.together():
-            for session in new:
+            for session, past in new:
                 row = self._journal.sessions.found(
                     state.root.name,
                     session.path,
@@ -273,7 +281,12 @@ class DetectLane(LaneThread):
                     date=session.date.isoformat(),
                     number=session.number,
                     lab=session.lab,
+                    history=past.history,
+                    history_code=past.code,
+                    history_why=past.why,
                 )
+                if past.signalled:
+                    self._journal.sessions.signal(row.id, SIGNALS[0].decode())
                 met[session.path] = (row.id, True)
         state.known |= met  # known is what was committed: a full disk takes all of them back
         for path in found:
@@ -282,7 +295,8 @@ class DetectLane(LaneThread):
                 self._journal.sessions.returned(session_id)
                 state.known[path] = (session_id, True)
         if new:
-            _log.info("sessions_found", root=state.root.name, sessions=len(new))
+            old = sum(past.history is not None for _, past in new)
+            _log.info("sessions_found", root=state.root.name, sessions=len(new), history=old)
 
     def _miss_sessions(self, state: RootState, found: dict[bytes, Session]) -> None:
         """Note what was not found; after two scans in a row a session has vanished."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from labferry.engine.context import ALYX, Context
+from labferry.engine.history.releasing import ask_again
 from labferry.engine.reports.live import LiveState, kind
 from labferry.engine.reports.login import DOWN, NEEDS_LOGIN, alyx_login
 from labferry.engine.reports.sessions import attention
@@ -26,7 +27,7 @@ def stuck(context: Context, code: str = "") -> list[SessionRow]:
     """Return the sessions that wait or need a person, or only those that do for this reason."""
     found = {row.id: row for row in unfinished(context, code, (JobState.WAITING, JobState.BLOCKED))}
     for row in context.journal.sessions.select():
-        if row.rejected and (not code or (attention(context, row) or {}).get("code") == code):
+        if row.rejected and row.history is None and (not code or (attention(context, row) or {}).get("code") == code):
             found[row.id] = row
     return list(found.values())
 
@@ -46,18 +47,22 @@ def retry(context: Context, rows: Iterable[SessionRow]) -> dict[str, Any]:
     """Queue the waiting, blocked and cancelled jobs of sessions again.
 
     A finished session with files that could not be registered, and one whose registration Alyx lost, is looked at
-    again from the beginning. What is down is asked again at once, and so are Alyx' dataset types: somebody may have
-    added one.
+    again from the beginning; about one that was there before us Alyx is asked again. What is down is asked again at
+    once, and so are Alyx' dataset types: somebody may have added one.
 
     Returns
     -------
     dict
-        `jobs`: ids of the jobs; `sessions`: how many sessions settle again; `retried`: both together.
+        `jobs`: ids of the jobs; `sessions`: how many sessions settle again; `asked`: about how many sessions Alyx is
+        asked again; `retried`: all together.
     """
     revived: list[int] = []
-    settling = 0
+    settling = asked = 0
     with context.journal.together():
         for row in rows:
+            if row.history is not None:
+                asked += ask_again(context, row)
+                continue
             jobs = [job for job in _current(context, row) if job.state in REVIVABLE]
             lost = any(job.kind is JobKind.ARCHIVE and job.code in REGISTERED_OTHERWISE for job in jobs)
             if lost or (not jobs and row.rejected and not _live(context, row)):
@@ -69,7 +74,7 @@ def retry(context: Context, rows: Iterable[SessionRow]) -> dict[str, Any]:
     context.vocabulary.expire()
     context.dependencies.hurry()
     context.wakeup.ring()
-    return {"jobs": revived, "sessions": settling, "retried": len(revived) + settling}
+    return {"jobs": revived, "sessions": settling, "asked": asked, "retried": len(revived) + settling + asked}
 
 
 def cancel(context: Context, rows: Iterable[SessionRow], who: str) -> dict[str, Any]:

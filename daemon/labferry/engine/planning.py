@@ -34,15 +34,24 @@ def items_of(context: Context, job: JobRow, session: SessionRow) -> list[NewItem
     settings = context.config.archive[job.target]
     naming = "alyx" if isinstance(settings, ObserveArchive) else settings.naming
     session_path = os.fsencode(context.parsed(session).alyx_path)
+    arrived = _arrived_before_us(context, session, job.target)
     items = []
     for row in context.journal.files.each(session.id):
-        if not is_carried(row, settings):
+        if not is_carried(row, settings) or row.id in arrived:
             continue
         if row.md5 is None:
             raise ChangedError(row.path, "was not sealed")
         name = destination(naming, session_path, row.path, row.dataset_id)
         items.append(NewItem(row.id, name, row.size, row.md5))
     return items
+
+
+def _arrived_before_us(context: Context, session: SessionRow, target: str) -> frozenset[int]:
+    """Return the files of a session of old that Alyx said are in the target: they are not carried again."""
+    if session.seen_complete:
+        return frozenset()
+    repository = repository_of(context, session, target)
+    return context.journal.backlog.existing_at(session.id, repository) if repository else frozenset()
 
 
 def lab_of(context: Context, session: SessionRow) -> str:

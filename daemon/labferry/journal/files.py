@@ -143,6 +143,11 @@ class Files:
         values: dict[str, Any] = {"id": file_id, "dataset_id": dataset_id, "hash": md5, "now": self._clock.now()}
         with self._db.write() as connection:
             connection.execute(_SQL["registered"], values)
+            self.records(file_id, records)
+
+    def records(self, file_id: int, records: Iterable[KnownRecord]) -> None:
+        """Store where Alyx says a file is; what was stored before is forgotten."""
+        with self._db.write() as connection:
             connection.execute(_SQL["forget_records"], {"file_id": file_id})
             for record in records:
                 connection.execute(

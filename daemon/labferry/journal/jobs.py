@@ -165,6 +165,11 @@ class Jobs:
             options=options,
         )
 
+    def options_of(self, session_id: int) -> str:
+        """Return what an operator asked for with a registration that is not finished; empty without one."""
+        live = self.live_of_session(session_id)
+        return next((job.options for job in live if job.kind is JobKind.REGISTER), "")
+
     def supersede(self, session_id: int) -> None:
         """End the unfinished jobs of a session: a newer generation takes over."""
         self._execute("supersede", session_id=session_id)

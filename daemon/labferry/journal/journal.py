@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+from labferry.journal.backlog import Backlog
 from labferry.journal.database import Database, load_queries
 from labferry.journal.files import Files
 from labferry.journal.jobs import Jobs
@@ -47,6 +48,7 @@ class Journal:
         self.jobs = Jobs(self._db, clock, instance=str(uuid4()))
         self.sessions = Sessions(self._db, self.jobs, clock)
         self.files = Files(self._db, clock)
+        self.backlog = Backlog(self._db, self.files, clock)
         self.steps = Steps(self._db, clock)
         self.transfers = Transfers(self._db, clock)
         self.tasks = Tasks(self._db, clock)

@@ -9,7 +9,7 @@ from functools import cache
 from operator import itemgetter
 from typing import Any, ClassVar, Self
 
-from labferry.model import FileFate, FileVersion, JobKind, JobState, SessionState, Stage
+from labferry.model import FileFate, FileVersion, History, JobKind, JobState, SessionState, Stage
 
 
 class _FromRow:
@@ -57,6 +57,10 @@ class SessionRow(_FromRow):
     created_here: int
     written: str
     vanished_at: float | None
+    history: History | None
+    history_code: str
+    history_why: str
+    history_at: float | None
     registered_at: float | None
     archived_at: float | None
     blocked_job: int | None
@@ -68,6 +72,12 @@ class SessionRow(_FromRow):
         """Turn SQLite's text and numbers into the model's values."""
         object.__setattr__(self, "state", SessionState(self.state))
         object.__setattr__(self, "attention", bool(self.attention))
+        object.__setattr__(self, "history", History(self.history) if self.history else None)
+
+    @property
+    def seen_complete(self) -> bool:
+        """Whether it became complete under our eyes: only then it is known what the rig did not send (ruling 23)."""
+        return self.history_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +131,7 @@ class FileRow(_FromRow):
     dataset_id: str | None
     registered_hash: str | None
     registered_at: float | None
+    taken_over: int
 
     def __post_init__(self) -> None:
         """Turn SQLite's text into the model's values."""

@@ -10,7 +10,7 @@ from labferry.errors import CODES
 from labferry.journal.database import Database, load_queries
 from labferry.journal.jobs import Jobs
 from labferry.journal.rows import SessionRow, StuckRow
-from labferry.model import Clock, JobKind, JobState, Stage
+from labferry.model import Clock, History, JobKind, JobState, Stage
 
 _SQL = load_queries("sessions")
 
@@ -38,7 +38,7 @@ class Sessions:
         return self._rows("select", root=root, subject=subject, since=since)
 
     def unsettled(self, root: str) -> list[SessionRow]:
-        """Return the sessions below a root that are there and not complete."""
+        """Return the sessions below a root that are there and not complete; history is left alone."""
         return self._rows("unsettled", root=root)
 
     def folders(self, root: str) -> dict[bytes, tuple[int, bool]]:
@@ -90,17 +90,32 @@ class Sessions:
 
     # --- what detection saw -------------------------------------------------------------------------------
 
-    def meet_root(self, name: str, path: bytes, layout: str) -> None:
-        """Remember a root; its name is its identity, the path may change."""
-        self._write("meet_root", name=name, path=path, layout=layout)
+    def meet_root(self, name: str, path: bytes, layout: str) -> float:
+        """Remember a root; its name is its identity, the path may change. Return when it was first met."""
+        values = {"name": name, "path": path, "layout": layout, "now": self._clock.now()}
+        with self._db.write() as connection:
+            (met_at,) = connection.execute(_SQL["meet_root"], values).fetchone()
+        return float(met_at)
 
     def found(
-        self, root: str, path: bytes, *, layout: str, subject: str, date: str, number: int, lab: str | None
+        self,
+        root: str,
+        path: bytes,
+        *,
+        layout: str,
+        subject: str,
+        date: str,
+        number: int,
+        lab: str | None,
+        history: History | None = None,
+        history_code: str = "",
+        history_why: str = "",
     ) -> SessionRow:
-        """Insert a session that a scan found for the first time."""
+        """Insert a session that a scan found for the first time; old ones with what is to become of them."""
         values = {"root": root, "path": path, "layout": layout, "subject": subject, "date": date, "number": number}
+        past = {"history": history, "history_code": history_code, "history_why": history_why}
         with self._db.write() as connection:
-            connection.execute(_SQL["insert"], {**values, "lab": lab, "now": self._clock.now()})
+            connection.execute(_SQL["insert"], {**values, **past, "lab": lab, "now": self._clock.now()})
             row = self.at(root, path)
         assert row is not None
         return row
@@ -149,6 +164,7 @@ class Sessions:
             done = connection.execute(_SQL["complete"], {"id": session_id, "signature": signature, "now": now})
             if done.rowcount == 0:
                 return False
+            options = self._jobs.options_of(session_id)
             self._jobs.supersede(session_id)
             if not register:
                 for target in targets:
@@ -156,7 +172,7 @@ class Sessions:
                 return True
             owner = self._claim_key(session_id)
             if owner is None:
-                self._jobs.add(session_id, JobKind.REGISTER, stage=Stage.RESOLVE)
+                self._jobs.add(session_id, JobKind.REGISTER, stage=Stage.RESOLVE, options=options)
             else:
                 code = CODES["same_session_elsewhere"]
                 where = f"{owner.path.decode('utf-8', 'backslashreplace')} below root {owner.root}"
@@ -170,6 +186,17 @@ class Sessions:
                     hint=code.hint,
                 )
         return True
+
+    def register_again(self, session_id: int, options: str) -> int:
+        """Give a complete session a new generation with a register job, as an operator asked for; return the job's id.
+
+        `options` say how, as JSON. Unfinished jobs of the older generation are superseded.
+        """
+        with self._db.write():
+            self._write("next_generation", id=session_id)
+            self._jobs.supersede(session_id)
+            self._jobs.add(session_id, JobKind.REGISTER, stage=Stage.RESOLVE, options=options)
+            return self._jobs.of_session(session_id)[-1].id
 
     def _claim_key(self, session_id: int, *, also_registered: bool = False) -> SessionRow | None:
         """Take subject, date and number for this session; return the other owner when it is taken."""

@@ -7,7 +7,7 @@ submitted again under the very same id.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from labferry.journal.database import Database, load_queries
 from labferry.journal.rows import CargoRow, ReadyRow, TaskRow
 from labferry.model import Clock, FileVersion
 
+PAGE = 1000  # files in memory at a time where all of a task are gone through
 _SQL = load_queries("tasks")
 
 
@@ -87,7 +88,7 @@ class Tasks:
 
     def open(self, target: str = "") -> list[TaskRow]:
         """Return the tasks that have not ended, of one target or of all, oldest first."""
-        return [TaskRow.of(row) for row in self._read("open", target=target)]
+        return [TaskRow.of(row) for row in self._read("open" if target else "open_everywhere", target=target)]
 
     def open_count(self, targets: Collection[str]) -> int:
         """Return how many tasks of these targets have not ended."""
@@ -113,6 +114,13 @@ class Tasks:
     def cargo(self, task_id: int) -> list[CargoRow]:
         """Return the files of a task, always in the same order."""
         return [CargoRow.of(row) for row in self._read("cargo", id=task_id)]
+
+    def each_of_cargo(self, task_id: int) -> Iterator[CargoRow]:
+        """Yield the files of a task in the same order, a page at a time."""
+        last = {"transfer_id": 0, "file_id": 0}
+        while rows := self._read("page_of_cargo", id=task_id, limit=PAGE, **last):
+            yield from map(CargoRow.of, rows)
+            last = {name: rows[-1][name] for name in last}
 
     # --- a task's way -------------------------------------------------------------------------------------
 

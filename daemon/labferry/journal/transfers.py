@@ -89,12 +89,17 @@ class Transfers:
 
     def verified(self, transfer_id: int, evidence: Iterable[tuple[bytes, str]]) -> None:
         """Record that destinations hold the planned bytes, and how that was established."""
+        now = self._clock.now()
+        rows = (
+            {"transfer_id": transfer_id, "destination": destination, "how": how, "now": now}
+            for destination, how in evidence
+        )
         with self._db.write() as connection:
-            for destination, how in evidence:
-                connection.execute(
-                    _SQL["verified"],
-                    {"transfer_id": transfer_id, "destination": destination, "how": how, "now": self._clock.now()},
-                )
+            connection.executemany(_SQL["verified"], rows)
+
+    def confirmed(self, transfer_id: int) -> None:
+        """Record that all that was said to have arrived is there."""
+        self._execute("confirmed", id=transfer_id)
 
     def lost(self, transfer_id: int, destinations: Iterable[bytes]) -> None:
         """Take the evidence back for destinations that do not hold the planned bytes any more."""
@@ -119,13 +124,17 @@ class Transfers:
 
     def looked(self, transfer_id: int, ours: Iterable[bytes]) -> None:
         """Record the destinations that were free at the first look: what is sent there, and its remains, are ours."""
+        rows = ({"transfer_id": transfer_id, "destination": destination} for destination in ours)
         with self._db.write() as connection:
-            for destination in ours:
-                connection.execute(_SQL["looked"], {"transfer_id": transfer_id, "destination": destination})
+            connection.executemany(_SQL["looked"], rows)
 
-    def unlooked(self, transfer_id: int) -> list[ItemRow]:
-        """Return the files in whose place nobody has looked yet, by path."""
-        return [ItemRow.of(row) for row in self._db.read(_SQL["unlooked"], {"transfer_id": transfer_id})]
+    def unlooked(self, transfer_id: int) -> list[NewItem]:
+        """Return the files in whose place nobody has looked yet."""
+        return [NewItem(*row) for row in self._db.read(_SQL["unlooked"], {"id": transfer_id})]
+
+    def unverified(self, transfer_id: int) -> list[NewItem]:
+        """Return the files without evidence."""
+        return [NewItem(*row) for row in self._db.read(_SQL["unverified"], {"id": transfer_id})]
 
     def missing(self, transfer_id: int) -> tuple[int, int]:
         """Return how many files have not arrived, and how many of these a task carries."""

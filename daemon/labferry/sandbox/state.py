@@ -42,6 +42,7 @@ def dump(db: Database) -> dict[str, object]:
             for row in db.all("SELECT * FROM water_administration ORDER BY rowid")
         ],
         "notes": _rows(db, "note"),
+        "tasks": _rows(db, "task"),
         "tags": _rows(db, "tag"),
         "revisions": _rows(db, "revision"),
     }

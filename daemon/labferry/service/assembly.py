@@ -23,6 +23,7 @@ from labferry.engine.detecting import DetectLane
 from labferry.engine.globus.lane import GlobusLane
 from labferry.engine.globus.stage import GlobusStage
 from labferry.engine.globus.tending import Tending
+from labferry.engine.history.lane import HistoryLane
 from labferry.engine.lanes import LaneThread
 from labferry.engine.observing import ObserveStage
 from labferry.engine.planning import needs_of
@@ -81,6 +82,8 @@ def assemble(config: Config, journal: Journal, wakeup: Wakeup, clock: Clock) -> 
         lanes.append(Worker(f"seal-{number}", {Stage.SEAL: Seal(context)}, shared))
     for number in range(1, config.worker.register_workers + 1):
         lanes.append(Worker(f"register-{number}", registering, shared, needs=(ALYX,)))
+    if any(root.registers for root in config.roots):
+        lanes.append(HistoryLane("register-history", context))  # paused with the others of its kind
     lanes += [archive_lane(name, context, shared) for name in used_archives(config)]
     return Assembly(context, detect, tuple(lanes))
 

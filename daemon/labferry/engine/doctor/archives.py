@@ -33,7 +33,7 @@ def checks(context: Context, samples: Sequence[Sample], exists: Exists | None) -
         None where Globus cannot be asked.
     """
     for name in sorted({name for sample in samples for name in sample.root.archive}):
-        mine = [one for one in samples if name in one.root.archive and one.session is not None and one.trouble is None]
+        mine = [one for one in samples if name in one.root.archive and one.usable]
         settings = context.config.archive[name]
         yield _place(context, name, settings, [one.session for one in mine if one.session], exists)
         registered = [one.session for one in mine if one.session and one.root.registers]

@@ -24,6 +24,11 @@ class Sample:
     session: SessionRow | None
     trouble: LabferryError | None = None
 
+    @property
+    def usable(self) -> bool:
+        """Whether where it is archived can be told: its lab is known, or needs not be."""
+        return self.session is not None and bool(self.session.lab or self.root.lab or not self.root.registers)
+
 
 def samples(context: Context, *, ask: bool) -> list[Sample]:
     """Return one sample for each root; with `ask` Alyx tells the lab of its subject."""

@@ -121,13 +121,12 @@ class Filling:
         context, tasks = self._context, self._context.journal.tasks
         if context.clock.monotonic() < self._not_before.get(task.id, 0.0):
             return
-        cargo = tasks.cargo(task.id)
         submission = Submission(
             submission_id=task.submission_id,
             label=task.label,
             source_endpoint=task.source_endpoint,
             destination_endpoint=task.destination_endpoint,
-            items=items_to_carry(cargo),
+            items=items_to_carry(tasks.each_of_cargo(task.id)),
         )
         beat(f"submitting {task.files} files to {self._target}", ASKING)
         try:
@@ -141,7 +140,7 @@ class Filling:
                 return
             globus_id = found[0].task_id
         except BlockedError as refused:
-            self._refused(task, apart(cargo, refused.code, refused.message))
+            self._refused(task, apart(tasks.cargo(task.id), refused.code, refused.message))
             return
         except UnavailableError as error:
             if error.code == "globus_busy":  # the service itself is well

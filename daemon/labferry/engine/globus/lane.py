@@ -82,10 +82,15 @@ class GlobusLane(Worker):
     def _filled(self) -> bool:
         """Fill a task if one may be filled now; say whether there was anything to fill it with."""
         self._fill_by = self._clock.monotonic() + FILL_EVERY
-        if not self._tending.can_fill() or self._closed() > 0:
+        if self._is_shut() or not self._tending.can_fill() or self._closed() > 0:
             return False
         self._tending.fill(self.beat)
         return True
+
+    def _is_shut(self) -> bool:
+        """Say whether something that is needed is not to be tried yet; unlike `_closed`, asking is no probe."""
+        now = self._clock.monotonic()
+        return any(one.name in self._needs and now < one.closed_until for one in self._dependencies.snapshot())
 
     def tidy(self) -> None:
         """Let go of the service."""

@@ -24,7 +24,8 @@ from labferry.engine.unchanged import require_unchanged
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import BlockedError, UnexplainedError
 from labferry.journal.jobs import Move
-from labferry.journal.rows import ItemRow, JobRow, SessionRow, TransferRow
+from labferry.journal.rows import JobRow, SessionRow, TransferRow
+from labferry.journal.transfers import NewItem
 from labferry.model import Done, Outcome, Waiting, show_path
 
 LOOK_AGAIN = 21_600.0  # seconds: a job is made due when its task ends; this is only the safety net
@@ -122,14 +123,15 @@ class GlobusStage:
         todo = transfers.unlooked(transfer.id)
         if not todo:
             return
-        named = self._named(transfer, todo)
+        cargo = _named(transfer, todo)
         ours, known = self._earlier(transfer)
-        cargo = [TransferItem("", where, row.size, row.md5) for where, row in named.items()]
         look = first_look(self._listings(session, transfer, cargo, beat), cargo, ours, known)
         look.require_free(f"archive {transfer.target}")
+        there = [row.destination for row, item in zip(todo, cargo, strict=True) if item.destination in look.verified]
+        free = [row.destination for row, item in zip(todo, cargo, strict=True) if item.destination in look.ours]
         with self._context.journal.together():
-            transfers.verified(transfer.id, [(named[where].destination, "archived earlier") for where in look.verified])
-            transfers.looked(transfer.id, [named[where].destination for where in look.ours])
+            transfers.verified(transfer.id, [(destination, "archived earlier") for destination in there])
+            transfers.looked(transfer.id, free)
 
     def _earlier(self, transfer: TransferRow) -> tuple[set[str], dict[str, str]]:
         """Return the destinations that older generations only began to send, and the MD5 of those they verified.
@@ -177,18 +179,14 @@ class GlobusStage:
             `transfer_failed`: something is not there; it will be sent again.
         """
         context, transfers = self._context, self._context.journal.transfers
-        rows = [row for row in transfers.items(transfer.id) if row.verified_at is None]
-        named = self._named(transfer, rows)
-        cargo = [TransferItem("", where, row.size, row.md5) for where, row in named.items()]
+        rows = transfers.unverified(transfer.id)
+        cargo = _named(transfer, rows)
         wrong = dict(missing_or_different(self._listings(session, transfer, cargo, beat), cargo))
+        again = [row.destination for row, item in zip(rows, cargo, strict=True) if item.destination in wrong]
         with context.journal.together():
-            transfers.verified(
-                transfer.id,
-                [(row.destination, row.arrived_how or "") for where, row in named.items() if where not in wrong],
-            )
-            if wrong:
-                transfers.release(transfer.id, [named[where].destination for where in wrong])
-            else:
+            transfers.release(transfer.id, again)
+            transfers.confirmed(transfer.id)
+            if not wrong:
                 transfers.finish(transfer.id, "verified")
         if wrong:
             where, what = next(iter(wrong.items()))
@@ -200,11 +198,6 @@ class GlobusStage:
         context.reachable(f"archive:{transfer.target}")
 
     # --- the collection -----------------------------------------------------------------------------------
-
-    def _named(self, transfer: TransferRow, rows: Iterable[ItemRow]) -> dict[str, ItemRow]:
-        """Return the files by their absolute path in the destination collection."""
-        base = os.fsdecode(transfer.base)
-        return {join(base, row.destination): row for row in rows}
 
     def _listings(
         self,
@@ -232,3 +225,9 @@ class GlobusStage:
             raise StoppedEarly from None
         self._context.reachable(GLOBUS)
         return listings
+
+
+def _named(transfer: TransferRow, rows: Iterable[NewItem]) -> list[TransferItem]:
+    """Return files, in their order, by what they are called in the destination collection."""
+    base = os.fsdecode(transfer.base)
+    return [TransferItem("", join(base, row.destination), row.size, row.md5) for row in rows]

@@ -86,7 +86,7 @@ class Chunks:
         steps = self._context.journal.steps
         for file in files:
             require_unchanged(folder, file.version)
-        body = body_of(self._context, session, files, ratings)
+        body = body_of(self._context, session, [as_sent(file, ratings) for file in files])
         name = f"{FILES_STEP}:{files[0].id}"
         first, last = show_path(files[0].path), show_path(files[-1].path)
         self._patience.sent(job.id, name)
@@ -156,15 +156,18 @@ class Chunks:
                 plan.refused.add(BlockedError(error.code, f"{show_path(file.path)}: {why}"), file.id)
 
 
-def body_of(
-    context: Context, session: SessionRow, files: Sequence[FileRow], ratings: Mapping[int, str]
-) -> dict[str, object]:
-    """Return what is posted for files of a resolved session; without a checksum where a file was not read yet."""
+def as_sent(file: FileRow, ratings: Mapping[int, str]) -> FileToRegister:
+    """Return a sealed file as it is sent; `ratings` are what Alyx must go on thinking of files."""
+    return FileToRegister(os.fsdecode(file.path), file.md5 or "", file.size, ratings.get(file.id, ""))
+
+
+def body_of(context: Context, session: SessionRow, files: Sequence[FileToRegister]) -> dict[str, object]:
+    """Return what is posted for files of a resolved session."""
     assert session.lab is not None
     assert session.repository is not None
     return files_body(
         context.parsed(session).alyx_path,
-        [FileToRegister(os.fsdecode(f.path), f.md5 or "", f.size, ratings.get(f.id, "")) for f in files],
+        files,
         lab=session.lab,
         repository=session.repository,
         versions=context.config.registration.versions or __version__,

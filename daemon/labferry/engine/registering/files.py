@@ -15,7 +15,7 @@ from labferry.engine.registering.patience import Patience
 from labferry.engine.registering.plan import Plan, Plans
 from labferry.engine.registering.repair import Repair
 from labferry.engine.registering.wish import Wish
-from labferry.errors import BlockedError, NotYetError
+from labferry.errors import BlockedError, ChangedError, NotYetError
 from labferry.journal.rows import FileRow, JobRow, SessionRow, StepRow
 from labferry.model import Stage, show_path
 
@@ -136,6 +136,9 @@ class EnsureFiles:
                 plan.refused.add(conflict(file, *look.conflicts[file.id]), file.id)
             if file.id in look.same or file.id in plan.refused or file.id in plan.young:
                 continue
+            if file.taken_over:
+                self._context.journal.backlog.forget_taken_over(session.id)
+                raise ChangedError(file.path, "is not in Alyx any more as it was when it was taken over from there")
             (plan.todo if wish.is_about(file.path) else others).append(file.id)
             plan.bytes_left += file.size
         plan.todo += others

@@ -100,8 +100,12 @@ class Look:
             self.conflicts.pop(file.id, None)
 
     def compare(self, file: FileRow, there: RemoteDataset) -> None:
-        """Decide about a file that Alyx has one row for."""
-        if there.hash == file.md5:
+        """Decide about a file that Alyx has one row for; one that was taken over was not read, so it is never sent."""
+        if file.taken_over:
+            as_it_was = (there.id, there.hash) == (file.dataset_id, file.registered_hash)
+            if as_it_was and not self._wants_again(file.path):
+                self.same.add(file.id)
+        elif there.hash == file.md5:
             self._same_content(file, there)
         elif code := self._conflict(file, there):
             self.conflicts[file.id] = (code, there.hash)
@@ -120,11 +124,11 @@ class Look:
 
     def _conflict(self, file: FileRow, there: RemoteDataset) -> str:
         """Never post over content that we did not write, nor over content that is archived (ruling 10)."""
+        published = any(r.exists and r.repository != self._session.repository for r in there.file_records)
         if not there.hash:
-            return ""
+            return "hash_conflict" if published else ""  # the first hash un-publishes as another one would
         if there.hash != file.registered_hash:
             return "hash_conflict"
-        published = any(r.exists and r.repository != self._session.repository for r in there.file_records)
         copied = any(copy.md5 != file.md5 for copy in self._context.journal.transfers.copies(file.id))
         return "changed_after_archive" if published or copied else ""
 
@@ -157,7 +161,8 @@ def conflict(file: FileRow, code: str, there: str) -> BlockedError:
     """Return the error for a file that must not be sent; `there` is the MD5 that Alyx has."""
     name = show_path(file.path)
     if code == "hash_conflict":
-        why = f"{name}: Alyx has MD5 {there}, which was not written from here; the file has {file.md5}"
+        known = f"MD5 {there}" if there else "it published without MD5"
+        why = f"{name}: Alyx has {known}, which was not written from here; the file has {file.md5}"
         return BlockedError(code, why)
     return BlockedError(code, f"{name} changed after it was verified in the archive")
 

@@ -18,12 +18,11 @@ from labferry.engine.context import Context
 from labferry.engine.outbox import outbox
 from labferry.engine.registering.patience import Patience
 from labferry.engine.registering.update import UpdateSession, with_known_location
-from labferry.engine.registering.withdraw import Withdraw
+from labferry.engine.registering.withdraw import SESSION_STEP, Withdraw
 from labferry.errors import BlockedError, NotYetError
 from labferry.journal.rows import JobRow, SessionRow, StepRow
 from labferry.sessions.record import Remark, SessionRecord, create_body, session_users, written
 
-SESSION_STEP = "session"
 OTHER_CREATOR_WAIT = 600.0  # seconds between looks for a session that another program or a person creates
 
 
@@ -101,12 +100,16 @@ class EnsureSession:
         ------
         BlockedError
             `session_differs`: somebody corrected it there, and a second one must not be created.
+        NotYetError
+            `files_in_flight`: Alyx has it, and does not list it yet.
         """
         if session.eid is None or (there := look_for_id(self._context.alyx, session.eid)) is None:
             return
-        as_there = f"{there.subject}, {there.start_time[:10] or 'no date'}, number {there.number}"
-        text = f"{self._name(session)} is session {there.id}, which Alyx has as {as_there}"
-        raise BlockedError("session_differs", text)
+        name, day = self._name(session), there.start_time[:10]
+        if (there.subject, day, there.number) == (session.subject, session.date, session.number):
+            raise NotYetError("files_in_flight", f"Alyx has session {name} ({there.id}) and does not list it", 5.0)
+        as_there = f"subject {there.subject}, {day or 'no date'}, number {there.number}"
+        raise BlockedError("session_differs", f"session {name} ({there.id}) is in Alyx as {as_there}")
 
     def _answer_creation(self, session: SessionRow, found: RemoteSession) -> None:
         """Say what became of a creation whose answer was lost; our name is written by nothing but our POST.

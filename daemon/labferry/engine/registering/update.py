@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from labferry.alyx.answers import UnknownNameError
@@ -13,7 +13,16 @@ from labferry.engine.outbox import outbox
 from labferry.engine.registering.patience import Patience
 from labferry.errors import NotYetError
 from labferry.journal.rows import JobRow, SessionRow
-from labferry.sessions.record import Remark, SessionRecord, changes, not_typed_in, patch_body, wanted_fields, written
+from labferry.sessions.record import (
+    Remark,
+    SessionRecord,
+    changes,
+    has_arrived,
+    not_typed_in,
+    patch_body,
+    wanted_fields,
+    written,
+)
 
 UPDATE_STEP = "update"
 PERSON_WAIT = 600.0  # seconds between looks for what a person fills in
@@ -46,7 +55,7 @@ class UpdateSession:
         last: dict[str, object] = json.loads(session.written) if is_known else {}
         created_here = is_known and bool(session.created_here)
         if created_here:
-            remarks.extend(_side_effects(last, found))
+            remarks.extend(self._side_effects(last, found))
         steps = self._context.journal.steps
         lost = steps.unanswered(session.id, UPDATE_STEP)
         for step in lost:
@@ -54,13 +63,14 @@ class UpdateSession:
         delta = changes(last, wanted_fields(record, users=(), projects=()), found.fields)
         if delta:
             for step in lost:  # what arrives late would undo what is written now
-                self._patience.require_over(step.job_id, step.name)
+                if not has_arrived(json.loads(step.request), found.fields):
+                    self._patience.require_over(step.job_id, step.name)
             delta, found = with_known_location(delta, remarks, lambda fields: self._patch(job, fields, found))
         with self._context.journal.together():
             for step in lost:
-                steps.drop(step.job_id, step.name)
+                if not delta or step.job_id != job.id:
+                    steps.drop(step.job_id, step.name)
             if delta:
-                steps.send(job.id, UPDATE_STEP, delta)
                 steps.answer(job.id, UPDATE_STEP, {"id": found.id})
             last = written(last, delta, found.fields)
             self._context.journal.sessions.recorded(session.id, found.id, last, created_here=created_here)
@@ -73,6 +83,19 @@ class UpdateSession:
         self._patience.sent(job.id, UPDATE_STEP)
         with outbox(self._context.journal.steps, job.id, UPDATE_STEP, delta):
             return delta, update_session(self._context.alyx, found.id, patch_body(delta, found.fields))
+
+    def _side_effects(self, last: Mapping[str, object], found: RemoteSession) -> list[Remark]:
+        """Say what Alyx itself added to a session that we created; it is never undone.
+
+        That whoever registers files becomes one of the session's users is known, and not worth a word.
+        """
+        ours = last.get("users")
+        known = {*ours, self._context.config.alyx.username} if isinstance(ours, list) else set(found.users)
+        added = [user for user in found.users if user not in known]
+        told = [f"users {', '.join(added)}"] if added else []
+        if found.fields.get("parent_session"):
+            told.append(f"parent session {str(found.fields['parent_session'])[-36:]}")
+        return [Remark("added_in_alyx", f"Alyx or a person added {' and '.join(told)}; left as it is")] if told else []
 
 
 def with_known_location(
@@ -90,13 +113,3 @@ def with_known_location(
     text = f"Alyx does not know the location {body['location']}; the session has none"
     remarks.append(Remark("unknown_location", text))
     return send({key: value for key, value in body.items() if key != "location"})
-
-
-def _side_effects(last: dict[str, object], found: RemoteSession) -> list[Remark]:
-    """Say what Alyx itself added to a session that we created; it is never undone."""
-    ours = last.get("users")
-    added = [user for user in found.users if user not in ours] if isinstance(ours, list) else []
-    told = [f"users {', '.join(added)}"] if added else []
-    if found.fields.get("parent_session"):
-        told.append(f"parent session {str(found.fields['parent_session'])[-36:]}")
-    return [Remark("added_in_alyx", f"Alyx or a person added {' and '.join(told)}; left as it is")] if told else []

@@ -44,7 +44,9 @@ class Withdraw:
         why = f"{problem.message}; ours was still empty and was deleted, {left.id} is used"
         with outbox(steps, created.job_id, WITHDRAW_STEP, {"id": doomed.id, "instead": left.id, "why": why}):
             delete_session(context.alyx, doomed.id)
-        steps.answer(created.job_id, WITHDRAW_STEP, {"id": doomed.id})
+        with context.journal.together():
+            steps.answer(created.job_id, WITHDRAW_STEP, {"id": doomed.id})
+            steps.answer(created.job_id, SESSION_STEP, {"id": doomed.id})  # it had arrived, also if its answer was lost
         return left.id
 
     def remarks(self, session: SessionRow, found: RemoteSession) -> list[Remark]:

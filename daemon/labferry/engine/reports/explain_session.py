@@ -13,7 +13,7 @@ from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.sessions import attention
 from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
 from labferry.journal.rows import JobRow, SessionRow, TransferRow
-from labferry.model import LIVE_STATES, JobKind, JobState, Lane, SessionState, Stage, show_path
+from labferry.model import LIVE_STATES, History, JobKind, JobState, Lane, SessionState, Stage, show_path
 
 # Waits that are part of the work itself.
 UNDER_WAY = frozenset({"files_in_flight", "answer_lost", "in_flight", "in_batch"})
@@ -28,6 +28,12 @@ WAITING_VERDICTS = {
     "signal_before_data": Verdict.SIGNAL_BEFORE_DATA,
     "unreadable": Verdict.UNREADABLE,
     "never_settles": Verdict.NEVER_SETTLES,
+}
+LEFT_ALONE = (SessionState.ADOPTED, SessionState.IGNORED)
+OF_OLD = {
+    History.ADOPTED: (Verdict.ADOPTED, "taken over as it is"),
+    History.BACKLOG: (Verdict.BACKLOG, "waits for a decision"),
+    History.IGNORED: (Verdict.IGNORED_RULE, "left alone"),
 }
 RUNNING_VERDICTS = {
     Stage.RESOLVE: Verdict.REGISTERING,
@@ -78,6 +84,8 @@ def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[Jo
     """Return the verdict: what is finished, else what stands in the way, from the outside to the inside."""
     first = jobs[0] if jobs else None
     root = live.root(row.root)
+    if row.state in LEFT_ALONE:
+        return _of_old(row)
     if row.complete_at is not None and jobs and all(job.state is JobState.DONE for job in jobs):
         return _finished(row, jobs)
     if root is not None and root.frozen:
@@ -90,6 +98,8 @@ def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[Jo
         )
     if row.state is SessionState.HELD:
         return Explanation(Verdict.HELD, "An operator holds it.", hint="`labferry release SESSION` lets it go on.")
+    if row.history is not None:
+        return _of_old(row)
     if first is not None and first.state is JobState.BLOCKED:
         verdict = BLOCKED_VERDICTS.get(first.code, Verdict.BLOCKED)
         return Explanation(verdict, first.reason, first.code, first.hint)
@@ -125,6 +135,18 @@ def _finished(row: SessionRow, jobs: Sequence[JobRow]) -> Explanation:
     message = " and ".join(part for part in (registered, verified) if part)
     verdict = Verdict.OK_ARCHIVED if targets else Verdict.OK_REGISTERED
     return Explanation(verdict, f"{message[0].upper()}{message[1:]}.")
+
+
+def _of_old(row: SessionRow) -> Explanation:
+    """Explain a session that was there before us."""
+    if row.history is None or row.history is History.UNASKED:
+        return Explanation(
+            Verdict.BACKLOG,
+            "It is older than labferry. Alyx is asked what it has of it; nothing is read or sent.",
+            next=Fact("Alyx is asked in its turn"),
+        )
+    verdict, beginning = OF_OLD[row.history]
+    return Explanation(verdict, f"It is older than labferry, and {beginning}: {row.history_why}.", row.history_code)
 
 
 def _settling(context: Context, row: SessionRow) -> Explanation:
@@ -199,6 +221,8 @@ def _down(context: Context, job: JobRow) -> Dependency | None:
 def _evidence(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[JobRow]) -> Iterator[Fact]:
     """Yield what is known of the session, in the order in which sessions live."""
     yield Fact("found by a scan", row.first_seen_at)
+    if row.history_at is not None and row.history is not History.UNASKED:
+        yield Fact("it was there before labferry" if row.history is None else f"history: {row.history}", row.history_at)
     if row.signal is not None:
         yield Fact(f"completion signal {row.signal} seen", row.signal_seen_at)
     if row.complete_at is not None:

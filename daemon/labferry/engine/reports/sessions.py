@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from labferry.engine.context import Context
+from labferry.engine.reports.backlog import history_fields
 from labferry.engine.reports.jobs import job_fields
 from labferry.engine.reports.places import session_folder
 from labferry.errors import CODES, LabferryError
@@ -58,6 +59,7 @@ def show(context: Context, row: SessionRow) -> dict[str, Any]:
         "waits": _waits(row),
         "held_at": utc_text(row.held_at),
         "vanished_at": utc_text(row.vanished_at),
+        "history": history_fields(row),
         "repository": row.repository,
         "sealed": row.generation > 0 and row.sealed_generation == row.generation,
         "files": dict(journal.files.summary(row.id)),

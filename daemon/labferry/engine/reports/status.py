@@ -41,6 +41,7 @@ def status(context: Context, live: LiveState) -> dict[str, Any]:
         "paused": live.paused(),
         "sessions": {state.value: states.get(state, 0) for state in SessionState},
         "attention": attention,
+        "history": {"unasked": journal.backlog.unasked_count()},
         "jobs": {state.value: jobs.get(state, 0) for state in COUNTED_JOBS},
         "oldest_waiting_s": None if oldest is None else round(max(0.0, now - oldest), 3),
         "transfers": dict(journal.transfers.totals()),

@@ -15,6 +15,8 @@ class Verdict(StrEnum):
 
     OK_ARCHIVED = "ok_archived"
     OK_REGISTERED = "ok_registered"
+    ADOPTED = "adopted"
+    BACKLOG = "backlog"
     SETTLING = "settling"
     WAITING_SIGNAL = "waiting_signal"
     SIGNAL_BEFORE_DATA = "signal_before_data"

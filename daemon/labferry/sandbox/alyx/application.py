@@ -19,6 +19,7 @@ from labferry.sandbox.alyx import (
     registration,
     sessions,
     subjects,
+    tasks,
     weights,
 )
 from labferry.sandbox.alyx.answers import FailedError, PageNotFoundError, RefusedError, detail
@@ -74,6 +75,7 @@ class Alyx:
             *files.ROUTES,
             *insertions.ROUTES,
             *notes.ROUTES,
+            *tasks.ROUTES,
             *weights.ROUTES,
             Route("/api/schema", {"GET": self._schema}, open=True),
         )

@@ -253,3 +253,19 @@ CREATE TABLE IF NOT EXISTS water_administration (
     session TEXT REFERENCES session ON DELETE SET NULL,
     adlib INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+CREATE TABLE IF NOT EXISTS task (
+    id TEXT PRIMARY KEY,
+    session TEXT REFERENCES session ON DELETE CASCADE,
+    name TEXT,
+    status TEXT NOT NULL,
+    executable TEXT,
+    graph TEXT,
+    priority INTEGER,
+    level INTEGER,
+    log TEXT,
+    version TEXT,
+    arguments TEXT,
+    datetime TEXT NOT NULL,
+    UNIQUE (name, session, arguments)
+) STRICT;

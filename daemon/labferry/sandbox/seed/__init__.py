@@ -110,7 +110,7 @@ def plant(db: Database, facts: Facts) -> None:
 
 def clear(db: Database) -> None:
     """Remove everything but the users, whose passwords and tokens others hold."""
-    tables = ("session", "dataset", "note", "weighing", "water_administration", "insertion", "subject")
+    tables = ("session", "dataset", "task", "note", "weighing", "water_administration", "insertion", "subject")
     vocabulary = ("lab", "repository", "project", "procedure", "location", "water_type", "tag", "revision")
     with db.transaction():
         for table in (*tables, *vocabulary, "dataset_type", "data_format", "repository_type"):

@@ -5,7 +5,7 @@ links are not followed, and whatever a file holds ends in a value, a remark or a
 """
 
 from labferry.sessions.record.body import create_body, not_typed_in, wanted_fields, water_body, weighing_body
-from labferry.sessions.record.changes import changes, patch_body, written
+from labferry.sessions.record.changes import changes, has_arrived, patch_body, written
 from labferry.sessions.record.description import Description, Device, Sync, Task, parse_description, read_description
 from labferry.sessions.record.moments import same_moment
 from labferry.sessions.record.reading import SessionFolder
@@ -31,6 +31,7 @@ __all__ = [
     "Weight",
     "changes",
     "create_body",
+    "has_arrived",
     "not_typed_in",
     "parse_description",
     "parse_settings",

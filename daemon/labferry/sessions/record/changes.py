@@ -57,6 +57,12 @@ def written(ours_last: Fields, changed: Fields, theirs: Fields) -> dict[str, obj
     return last
 
 
+def has_arrived(changed: Fields, theirs: Fields) -> bool:
+    """Say whether all of `changed` is there as it was sent."""
+    fields, keys = _apart(changed), _object(changed)
+    return len(_arrived(fields, theirs)) == len(fields) and len(_arrived(keys, _object(theirs))) == len(keys)
+
+
 def _changed(ours_last: Fields, wanted: Fields, theirs: Fields) -> dict[str, object]:
     return {
         key: value

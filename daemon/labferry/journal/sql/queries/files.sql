@@ -35,6 +35,7 @@ ON CONFLICT (session_id, path) DO UPDATE SET
   generation = CASE WHEN (size, mtime_ns, ctime_ns) = (excluded.size, excluded.mtime_ns, excluded.ctime_ns)
     THEN generation ELSE excluded.generation END,
   md5 = CASE WHEN (size, mtime_ns, ctime_ns) = (excluded.size, excluded.mtime_ns, excluded.ctime_ns) THEN md5 END,
+  taken_over = taken_over AND (size, mtime_ns, ctime_ns) = (excluded.size, excluded.mtime_ns, excluded.ctime_ns),
   size = excluded.size, mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns,
   fate = excluded.fate, code = excluded.code, reason = excluded.reason
 RETURNING id
@@ -75,10 +76,11 @@ ON CONFLICT (id) DO UPDATE SET file_id = excluded.file_id, repository = excluded
 
 -- name: summary
 SELECT count(*) AS total, sum(fate = 'dataset') AS datasets, sum(size) AS bytes,
-  sum(fate = 'dataset' AND registered_hash IS NOT NULL AND registered_hash = md5) AS registered,
+  sum(fate = 'dataset' AND registered_hash IS NOT NULL AND (taken_over OR registered_hash = md5)) AS registered,
   sum(fate = 'unmatched') AS unmatched, sum(CASE WHEN fate = 'unmatched' THEN size ELSE 0 END) AS unmatched_bytes,
   sum(fate = 'rejected') AS rejected,
-  sum(fate = 'dataset' AND registered_hash IS NOT NULL AND registered_hash <> coalesce(md5, '')) AS changed
+  sum(fate = 'dataset' AND registered_hash IS NOT NULL AND NOT taken_over
+    AND registered_hash <> coalesce(md5, '')) AS changed
 FROM file WHERE session_id = :session_id
 
 -- name: archived_count

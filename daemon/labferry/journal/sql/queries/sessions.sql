@@ -1,6 +1,7 @@
 -- name: meet_root
 INSERT INTO root (name, path, layout, first_contact_at) VALUES (:name, :path, :layout, :now)
 ON CONFLICT (name) DO UPDATE SET path = excluded.path, layout = excluded.layout
+RETURNING first_contact_at
 
 -- name: all
 SELECT * FROM session_status ORDER BY id
@@ -14,7 +15,8 @@ WHERE (:root = '' OR root = :root) AND (:subject = '' OR subject = :subject) AND
 ORDER BY id
 
 -- name: unsettled
-SELECT * FROM session_status WHERE root = :root AND complete_at IS NULL AND vanished_at IS NULL ORDER BY id
+SELECT * FROM session_status
+WHERE root = :root AND complete_at IS NULL AND history IS NULL AND vanished_at IS NULL ORDER BY id
 
 -- name: folders
 SELECT id, path, vanished_at FROM session WHERE root = :root
@@ -42,7 +44,8 @@ GROUP BY state
 
 -- name: stuck
 SELECT coalesce(wait_code, '') AS code, count(*) AS sessions, min(wait_since) AS since, id AS example FROM session
-WHERE complete_at IS NULL AND vanished_at IS NULL AND held_at IS NULL AND wait_since < :before GROUP BY code
+WHERE complete_at IS NULL AND history IS NULL AND vanished_at IS NULL AND held_at IS NULL AND wait_since < :before
+GROUP BY code
 
 -- name: root_paths
 SELECT name, path FROM root
@@ -51,8 +54,10 @@ SELECT name, path FROM root
 SELECT root, count(*) AS sessions FROM session WHERE vanished_at IS NULL GROUP BY root
 
 -- name: insert
-INSERT INTO session (root, path, layout, subject, date, number, lab, first_seen_at, updated_at)
-VALUES (:root, :path, :layout, :subject, :date, :number, :lab, :now, :now)
+INSERT INTO session (root, path, layout, subject, date, number, lab, history, history_code, history_why, history_at,
+  first_seen_at, updated_at)
+VALUES (:root, :path, :layout, :subject, :date, :number, :lab, :history, :history_code, :history_why,
+  CASE WHEN :history IS NOT NULL THEN :now END, :now, :now)
 
 -- name: signal
 UPDATE session SET signal = :signal, signal_seen_at = :now, updated_at = :now
@@ -67,6 +72,9 @@ WHERE id = :id
 UPDATE session SET complete_at = :now, generation = generation + 1, signature = :signature, signature_at = :now,
   wait_code = NULL, wait_why = NULL, wait_since = NULL, updated_at = :now
 WHERE id = :id AND complete_at IS NULL
+
+-- name: next_generation
+UPDATE session SET generation = generation + 1, updated_at = :now WHERE id = :id AND complete_at IS NOT NULL
 
 -- name: unsettle
 UPDATE session SET complete_at = NULL, wait_code = 'changed', wait_why = :why, wait_since = :now, updated_at = :now

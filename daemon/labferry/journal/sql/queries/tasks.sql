@@ -1,8 +1,12 @@
 -- name: get
 SELECT * FROM task WHERE id = :id
 
+-- The order is said so that the few open tasks are found by their index, and not among all there ever were.
 -- name: open
-SELECT * FROM task WHERE ended_at IS NULL AND :target IN ('', target) ORDER BY id
+SELECT * FROM task WHERE ended_at IS NULL AND target = :target ORDER BY +id
+
+-- name: open_everywhere
+SELECT * FROM task INDEXED BY task_open WHERE ended_at IS NULL ORDER BY +id
 
 -- A task whose archive is not configured any more has no lane that ends it, and takes no place.
 -- name: open_count
@@ -28,12 +32,11 @@ SELECT transfer.id AS transfer_id, transfer.job_id, job.session_id, job.created_
   count(*) AS files, sum(item.size) AS bytes
 FROM job JOIN transfer ON transfer.job_id = job.id JOIN session ON session.id = job.session_id
   JOIN item ON item.transfer_id = transfer.id
-  LEFT JOIN busy ON busy.session_id = job.session_id AND busy.id <> transfer.id
 WHERE job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state = 'waiting'
   AND job.stage = 'archive' AND job.code = 'in_batch' AND job.target = :target
   AND session.held_at IS NULL AND session.complete_at IS NOT NULL AND transfer.state = 'active'
   AND transfer.trouble = '' AND item.ours = 1 AND item.task_id IS NULL AND item.verified_at IS NULL
-  AND busy.id IS NULL
+  AND NOT EXISTS (SELECT 1 FROM busy WHERE busy.session_id = job.session_id AND busy.id <> transfer.id)
 GROUP BY transfer.id
 ORDER BY sum(item.size) - (:now - job.created_at) * 1000000, transfer.id
 
@@ -76,6 +79,13 @@ SELECT item.transfer_id, item.file_id, transfer.source, transfer.base, file.path
   file.mtime_ns, file.ctime_ns, item.arrived_how
 FROM item JOIN transfer ON transfer.id = item.transfer_id JOIN file ON file.id = item.file_id
 WHERE item.task_id = :id ORDER BY item.transfer_id, item.file_id
+
+-- name: page_of_cargo
+SELECT item.transfer_id, item.file_id, transfer.source, transfer.base, file.path, item.destination, item.size, item.md5,
+  file.mtime_ns, file.ctime_ns, item.arrived_how
+FROM item JOIN transfer ON transfer.id = item.transfer_id JOIN file ON file.id = item.file_id
+WHERE item.task_id = :id AND (item.transfer_id, item.file_id) > (:transfer_id, :file_id)
+ORDER BY item.transfer_id, item.file_id LIMIT :limit
 
 -- name: accepted
 UPDATE task SET globus_id = :globus_id, state = 'active', fault = '', fault_text = '', progress_at = :now,

@@ -30,6 +30,10 @@ WHERE transfer_id = :transfer_id ORDER BY file.path
 UPDATE item SET verified_at = :now, verified_how = :how WHERE transfer_id = :transfer_id AND destination = :destination
   AND verified_at IS NULL
 
+-- name: confirmed
+UPDATE item SET verified_at = :now, verified_how = arrived_how
+WHERE transfer_id = :id AND verified_at IS NULL AND arrived_how IS NOT NULL
+
 -- name: lost
 UPDATE item SET verified_at = NULL, verified_how = NULL, marked_at = NULL
 WHERE transfer_id = :transfer_id AND destination = :destination
@@ -58,8 +62,10 @@ JOIN item ON item.transfer_id = old.id
 WHERE this.id = :id AND (item.verified_at IS NOT NULL OR item.sent) ORDER BY old.id
 
 -- name: unlooked
-SELECT item.*, file.path, file.mtime_ns, file.ctime_ns, file.dataset_id FROM item JOIN file ON file.id = item.file_id
-WHERE transfer_id = :transfer_id AND item.ours IS NULL AND item.verified_at IS NULL ORDER BY file.path
+SELECT file_id, destination, size, md5 FROM item WHERE transfer_id = :id AND ours IS NULL AND verified_at IS NULL
+
+-- name: unverified
+SELECT file_id, destination, size, md5 FROM item WHERE transfer_id = :id AND verified_at IS NULL
 
 -- name: looked
 UPDATE item SET ours = 1 WHERE transfer_id = :transfer_id AND destination = :destination
