@@ -1,15 +1,16 @@
 """A session of 100,000 files on its way to Globus: what it takes to plan it and to make the document of its task.
 
-From the sealed manifest to the stored plan, and from there to the committed task and the document that the service
-gets: all that is done with every file before Globus moves it, but for looking at the file itself and at its
-destination. Every run is a process of its own on a copy of the same journal, so that what one leaves in memory does
-not help the next; the memory is the highest resident set since the work began, above that of the process before it.
+Two parts are measured: from the sealed manifest to the stored plan, and from a task that was made of it to the
+document that the service gets, handed over. Between them, and not measured, lie the first look at the destination
+and the commit of the task, which are the collection's and SQLite's time. Every run is a process of its own on a copy
+of the same journal; the memory is the highest resident set of either part, above that of the process before it.
 """
 
 from __future__ import annotations
 
 import gc
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -78,9 +79,9 @@ def _measure(workdir: Path, runs: int) -> list[dict[str, float]]:
 
 
 def _child(what: str, folder: Path) -> str:
-    return subprocess.run(
-        [sys.executable, __file__, what, str(folder)], check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
+    command = [sys.executable, __file__, what, str(folder)]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return printed.splitlines()[-1] if printed else ""
 
 
 # --- in a process of its own --------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ def prepare(folder: Path) -> None:
 
 
 def work(folder: Path) -> dict[str, float]:
-    """Plan the session, then make and submit its task; return what both took."""
+    """Plan the session, then submit its task; return what both took together."""
     from labferry.archive.globus.document import transfer_document
     from labferry.archive.globus.values import Submission
     from labferry.engine.globus.filling import Filling
@@ -164,8 +165,7 @@ def _world(folder: Path) -> Any:
 
 def _watched(work: Callable[[], Any]) -> tuple[Any, float, float]:
     """Return what `work` returns, its seconds, and by how many MiB the memory was higher than before."""
-    import globus_sdk  # noqa: F401 - what is loaded once is not what a plan costs
-
+    importlib.import_module("globus_sdk")  # what is loaded once is not what a plan costs
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", "ascii")  # the highest resident set begins anew
     before = _memory("VmRSS")

@@ -22,7 +22,7 @@ FILES = {
     for name in (
         "alf/_ibl_trials.intervals.npy",
         "alf/probe00/spikes.times.npy",
-        "raw_behavior_data/_iblrig_taskSettings.raw.json",
+        "raw_video_data/_iblrig_leftCamera.timestamps.ssv",
         "raw_ephys_data/probe00/_spikeglx_ephysData_g0_t0.imec0.ap.meta",
     )
 }

@@ -37,6 +37,7 @@ from support.lab import Lab, fresh
 from support.wait import wait_until
 
 SESSION = ("KS005", "cortexlab", dt.date(2026, 3, 2), 1)
+FILES = ("description.yaml", "taskSettings.raw.json", "taskData.raw.jsonable", ".log")
 AT_ONCE = 3  # labs that are disturbed at the same time: a daemon mostly waits
 QUICK = {
     "LABFERRY_DETECTION__QUIET": "0.05",
@@ -71,6 +72,10 @@ class Point:
     def changes_something(self) -> bool:
         return not self.kind.startswith("GET")
 
+    @property
+    def service(self) -> str:
+        return "globus" if re.search(" /v[0-9]", self.kind) else "alyx"
+
     def __str__(self) -> str:
         return f"{self.kind} #{self.number}"
 
@@ -99,10 +104,9 @@ def borrowed(labs: queue.SimpleQueue[Lab]) -> Iterator[Lab]:
 
 
 def small_session() -> RigSession:
-    """Return a session whose files are in two folders, and fill two requests of two."""
+    """Return a session whose files are in two folders and fill two requests of two: with all that Alyx is told of it."""
     whole = plan_session(*SESSION, scale=0.05)
-    chosen = [file for file in whole.files if file.registrable][:3] + [f for f in whole.files if not f.registrable][:1]
-    return dataclasses.replace(whole, files=tuple(chosen))
+    return dataclasses.replace(whole, files=tuple(file for file in whole.files if file.path.endswith(FILES)))
 
 
 def points(requests: Iterable[Mapping[str, Any]]) -> list[Point]:
@@ -116,15 +120,23 @@ def points(requests: Iterable[Mapping[str, Any]]) -> list[Point]:
     return [point for point in found if point.kind != HOW_FAR or point.number <= 2]
 
 
+@pytest.fixture(scope="module")
+def undisturbed(labs: queue.SimpleQueue[Lab]) -> tuple[dict[str, Any], list[Point]]:
+    """What is there at the end of a run that nobody disturbs, and the requests on its way."""
+    with borrowed(labs) as lab:
+        lab.start()
+        run_to_the_end(lab)
+        expected, found = without_ids(lab), points(lab.requests())
+    require_carried_once(expected)
+    assert (len(expected["tasks"]), expected["weighings"], expected["water"]) == (1, 1, 1)
+    assert {"POST /auth-token", "POST /v2/oauth2/token", "POST /v0.10/transfer", HOW_FAR} <= {p.kind for p in found}
+    assert sum(point.kind == "POST /register-file" for point in found) == 2
+    return expected, found
+
+
 def run_to_the_end(lab: Lab) -> None:
     lab.wait_for("archived")
     assert lab.stop() == 0
-
-
-def undisturbed(lab: Lab) -> tuple[dict[str, Any], list[Point]]:
-    lab.start()
-    run_to_the_end(lab)
-    return without_ids(lab), points(lab.requests())
 
 
 def disturbed(lab: Lab, point: Point, way: str) -> dict[str, Any]:
@@ -160,15 +172,14 @@ def differences(labs: queue.SimpleQueue[Lab], expected: Mapping[str, Any], point
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("service", ["alyx", "globus"])
 @pytest.mark.parametrize("way", WAYS)
-def test_ruling_32_every_request_is_a_crash_point(labs: queue.SimpleQueue[Lab], way: str) -> None:
-    with borrowed(labs) as lab:
-        expected, found = undisturbed(lab)
-    require_carried_once(expected)
-    assert len(expected["tasks"]) == 1
-    assert {"POST /auth-token", "POST /v2/oauth2/token", "POST /v0.10/transfer", HOW_FAR} <= {p.kind for p in found}
-    assert sum(point.kind == "POST /register-file" for point in found) == 2
-    chosen = [point for point in found if point.changes_something or way != "late"]
+def test_ruling_32_every_request_is_a_crash_point(
+    labs: queue.SimpleQueue[Lab], undisturbed: tuple[dict[str, Any], list[Point]], way: str, service: str
+) -> None:
+    expected, found = undisturbed
+    chosen = [one for one in found if one.service == service and (one.changes_something or way != "late")]
+    assert chosen
     with ThreadPoolExecutor(AT_ONCE) as pool:
         wrong = list(pool.map(lambda point: differences(labs, expected, point, way), chosen))
     assert [one for several in wrong for one in several] == []

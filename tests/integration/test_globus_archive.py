@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from labferry.engine.globus.endings import PATIENCE
 from labferry.engine.reports.status import current_conditions
 from labferry.model import JobState, Stage
 from labferry.sandbox.seed import LOCAL_ENDPOINT, SERVER_ENDPOINT
@@ -399,7 +400,7 @@ def test_ruling_19_one_request_asks_about_all_tasks(make: Make) -> None:
     for _ in range(3):
         bench.look()
     assert bench.count("/v0.10/") == asked + 3
-    polls = [entry for entry in bench.requests("GET", "/v0.10/task_list")]
+    polls = bench.requests("GET", "/v0.10/task_list")
     assert all(task["task_id"] in polls[-1]["path"] for task in bench.tasks())
 
 
@@ -445,6 +446,20 @@ def test_ruling_19_a_session_that_spoils_its_own_task_is_told(bench: GlobusBench
     assert bench.journal.jobs.revive(job.id)
     bench.rest()
     assert bench.is_archived(session)
+
+
+@pytest.mark.parametrize(("code", "pause"), [("EXPIRED", 60.0), ("PERMISSION_DENIED", PATIENCE)])
+def test_ruling_19_what_cannot_be_carried_does_not_keep_the_others_back(make: Make, code: str, pause: float) -> None:
+    bench = make(LABFERRY_GLOBUS__MAX_ACTIVE="1")
+    bench.fault(action="task", becomes="FAILED", code=code, times=2)
+    sessions = [bench.registered(path)[1] for path in paths(3)]
+    for _ in range(12):
+        bench.work()
+        bench.wait_for_mover()
+        bench.clock.pass_by(pause)
+    assert all(bench.is_archived(session) for session in sessions)
+    travelled = [{item["source_path"].split("/")[-3] for item in post["body"]["DATA"]} for post in bench.posts()]
+    assert travelled == [{"001", "002", "003"}, {"001"}, {"002"}, {"003"}, {"001"}], "who failed alone goes last"
 
 
 def test_ruling_19_small_sessions_do_not_wait_for_a_giant_one(bench: GlobusBench, monkeypatch: Any) -> None:

@@ -216,7 +216,7 @@ def test_win_08_restarts_after_few_turns_double_nothing(bench: GlobusBench, turn
 
 def test_a_task_under_way_to_an_old_place_is_submitted_as_it_was(bench: GlobusBench) -> None:
     bench.fault(match="POST /v0.10/transfer", action="drop")
-    _, session = bench.registered()
+    bench.registered()
     bench.work()
     bench.restart(
         {SERVER: 'path = "/new/{lab}"', SERVER_ENDPOINT: LOCAL_ENDPOINT, "[globus]": "[globus]\nmax_items = 1"}

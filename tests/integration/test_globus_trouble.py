@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from labferry.engine.dependencies import Dependency, Health
+from labferry.engine.globus.batches import items_to_carry
 from labferry.engine.globus.endings import PATIENCE
 from labferry.engine.globus.filling import CONFLICT_WAIT
 from labferry.engine.reports.explain_session import explain_session
@@ -394,14 +395,19 @@ def test_a_task_that_somebody_cancelled_asks_a_person(bench: GlobusBench) -> Non
     require_archived(bench, session)
 
 
-def cancel(bench: GlobusBench, task: str) -> None:
-    """Cancel a task as its owner can at Globus."""
-    url = bench.sandbox.globus_transfer_url
+def login(bench: GlobusBench) -> dict[str, str]:
+    """Log in to Globus as the application, beside the daemon; return the headers of requests."""
     secret = bench.sandbox.client_secret_file.read_text().strip()
     form = {"grant_type": "client_credentials", "scope": "urn:globus:auth:scope:transfer.api.globus.org:all"}
-    grant = httpx.post(f"{url}/v2/oauth2/token", data=form, auth=(bench.sandbox.client_id, secret)).json()
-    headers = {"Authorization": f"Bearer {grant['access_token']}"}
-    httpx.post(f"{url}/v0.10/task/{task}/cancel", headers=headers).raise_for_status()
+    url = f"{bench.sandbox.globus_auth_url}/v2/oauth2/token"
+    grant = httpx.post(url, data=form, auth=(bench.sandbox.client_id, secret)).json()
+    return {"Authorization": f"Bearer {grant['access_token']}"}
+
+
+def cancel(bench: GlobusBench, task: str) -> None:
+    """Cancel a task as its owner can at Globus."""
+    url = f"{bench.sandbox.globus_transfer_url}/v0.10/task/{task}/cancel"
+    httpx.post(url, headers=login(bench)).raise_for_status()
 
 
 def test_what_a_job_must_hear_survives_a_kill(bench: GlobusBench) -> None:
@@ -484,25 +490,18 @@ def test_a_task_that_globus_has_forgotten_is_made_again(bench: GlobusBench) -> N
 
 
 def submit_foreign(bench: GlobusBench, label: str) -> None:
-    """Submit what the held request is about, as somebody else."""
-    (document,) = [bench.journal.tasks.cargo(task.id) for task in bench.journal.tasks.open("server")]
-    from labferry.engine.globus.batches import items_to_carry
-
-    url = bench.sandbox.globus_transfer_url
-    secret = bench.sandbox.client_secret_file.read_text().strip()
-    form = {"grant_type": "client_credentials", "scope": "urn:globus:auth:scope:transfer.api.globus.org:all"}
-    grant = httpx.post(f"{url}/v2/oauth2/token", data=form, auth=(bench.sandbox.client_id, secret)).json()
-    headers = {"Authorization": f"Bearer {grant['access_token']}"}
-    submission = httpx.get(f"{url}/v0.10/submission_id", headers=headers).json()["value"]
+    """Submit what the lane is about to submit, as somebody else."""
+    (task,) = bench.journal.tasks.open("server")
+    url, headers = bench.sandbox.globus_transfer_url, login(bench)
     body = {
         "DATA_TYPE": "transfer",
-        "submission_id": submission,
+        "submission_id": httpx.get(f"{url}/v0.10/submission_id", headers=headers).json()["value"],
         "label": label,
         "source_endpoint": LOCAL_ENDPOINT,
         "destination_endpoint": SERVER_ENDPOINT,
         "DATA": [
             {"DATA_TYPE": "transfer_item", "source_path": one.source, "destination_path": one.destination}
-            for one in items_to_carry(document)
+            for one in items_to_carry(bench.journal.tasks.cargo(task.id))
         ],
     }
     httpx.post(f"{url}/v0.10/transfer", headers=headers, json=body).raise_for_status()
@@ -537,3 +536,20 @@ def test_a_conflict_with_a_foreign_task_is_waited_out(bench: GlobusBench, logs: 
     require_archived(bench, session)
     assert [task["files_skipped"] for task in bench.tasks()] == [0, len(DATASETS)]
     assert len({post["body"]["submission_id"] for post in bench.posts()}) == 2
+
+
+def test_a_conflict_takes_no_place_from_others(make: Make) -> None:
+    bench = make(LABFERRY_GLOBUS__MAX_ACTIVE="1")
+    rule = bench.fault(action="task", becomes="STALLED", match="somebody else")
+    _, session = bench.registered()
+    with while_held(bench, "POST /v0.10/transfer"):
+        submit_foreign(bench, "by somebody else")
+    _, other = bench.registered(SECOND)
+    bench.work()
+    bench.wait_for_mover()
+    bench.look()
+    assert bench.is_archived(other)
+    bench.sandbox.faults.remove(rule)
+    bench.wait_for_end()
+    pass_time(bench, CONFLICT_WAIT + 60.0)
+    require_archived(bench, session)

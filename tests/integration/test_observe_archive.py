@@ -361,7 +361,7 @@ def test_ruling_17_ruling_22_a_root_with_three_archives_is_archived_when_all_hav
         LABFERRY_ARCHIVE__NAS__PATH=str(nas),
         LABFERRY_ARCHIVE__NAS__NAMING="plain",
         LABFERRY_ARCHIVE__NAS__REPOSITORY="",
-        LABFERRY_ARCHIVE__NAS__EXCLUDE='["raw_behavior_data/*", "*.flag"]',
+        LABFERRY_ARCHIVE__NAS__EXCLUDE=json.dumps([f"{THIRD.partition('/')[0]}/*", "*.flag"]),
         LABFERRY_ARCHIVE__SERVER__INCLUDE='["alf/*"]',
         LABFERRY_ARCHIVE__SERVER__EXCLUDE='["*wheel*"]',
         LABFERRY_GLOBUS__POLL_EVERY="0.2",
@@ -370,7 +370,7 @@ def test_ruling_17_ruling_22_a_root_with_three_archives_is_archived_when_all_hav
         offsite = {"name": "flatiron_offsite", "labs": ["cortexlab"], "globus_is_personal": False}
         lab.add_facts(repositories=[{**offsite, "globus_path": "/", "globus_endpoint_id": OFFSITE}])
         lab.start_ready()
-        lab.write(PATH)
+        lab.write(PATH, {name: name.encode() for name in (FIRST, SECOND, THIRD)})
         done = wait_until(lambda: targets_done(lab) >= {"server", "nas"} and targets_done(lab), 30, lambda: lab.log)
         told = lab.wait_for_code(lab.root / PATH, "not_observed")
         assert told["message"] == f"Archiving to flatiron waits: {FIRST} and 2 more not in flatiron_offsite yet."

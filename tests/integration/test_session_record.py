@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -182,8 +183,7 @@ def test_reg_03_a_real_session_of_version_5_is_registered(tmp_path: Path, name: 
     settings = json.loads((folder / "raw_behavior_data" / SETTINGS).read_text())
     subject, number = settings["SUBJECT_NAME"], int(settings["SESSION_NUMBER"])
     day = settings["SESSION_DATETIME"][:10]
-    bench = StageBench(tmp_path, subjects=((subject, "cortexlab"),))
-    try:
+    with closing(StageBench(tmp_path, subjects=((subject, "cortexlab"),))) as bench:
         files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
         bench.write(f"{subject}/{day}/{number:03d}", files)
         assert bench.run_until(Stage.REGISTER).state is JobState.DONE
@@ -192,8 +192,6 @@ def test_reg_03_a_real_session_of_version_5_is_registered(tmp_path: Path, name: 
         assert body["task_protocol"].startswith(settings["PYBPOD_PROTOCOL"])
         trials = (folder / "raw_behavior_data/_iblrig_taskData.raw.jsonable").read_text().splitlines()
         assert body["n_trials"] == len(trials)
-    finally:
-        bench.close()
 
 
 # --- REG-04, REG-05 ---------------------------------------------------------------------------------------
@@ -237,13 +235,10 @@ def test_reg_04_every_description_has_an_outcome(bench: StageBench, text: str, o
     ],
 )
 def test_reg_05_times_of_every_form_arrive_as_wall_time(tmp_path: Path, start: str, kept: str) -> None:
-    bench = record_bench(tmp_path, LABFERRY_ALYX__TIMEZONE="Europe/Lisbon")
-    try:
+    with closing(record_bench(tmp_path, LABFERRY_ALYX__TIMEZONE="Europe/Lisbon")) as bench:
         settings = new_settings(SESSION_START_TIME=start, SESSION_END_TIME=f"{DAY}T12:00:00")
         assert register(bench, {**task(settings), **WHEEL}).state is JobState.DONE
         assert in_alyx(bench)["start_time"] == kept
-    finally:
-        bench.close()
 
 
 def test_reg_05_missing_trials_block_and_nothing_is_sent(bench: StageBench) -> None:
@@ -413,13 +408,13 @@ def test_ruling_12_a_creation_whose_answer_was_lost_is_ours_in_the_next_generati
 
 
 def test_ruling_12_another_day_than_the_folders_is_blocked(tmp_path: Path) -> None:
-    bench = record_bench(tmp_path, LABFERRY_ALYX__TIMEZONE="Asia/Tokyo")
     late = f"{DAY}T23:59:00"
-    move = register(bench, {**task(new_settings(SESSION_START_TIME=f"{late}Z")), **WHEEL})
-    assert (move.state, move.code) == (JobState.BLOCKED, "date_mismatch"), "in Tokyo it was the day after"
-    assert sent(bench, "POST", "/sessions") == []
-    assert register(bench, task(new_settings(SESSION_START_TIME=f"{late}-05:00"))).state is JobState.DONE
-    assert in_alyx(bench)["start_time"] == late, "the wall time beside an offset counts"
+    with closing(record_bench(tmp_path, LABFERRY_ALYX__TIMEZONE="Asia/Tokyo")) as bench:
+        move = register(bench, {**task(new_settings(SESSION_START_TIME=f"{late}Z")), **WHEEL})
+        assert (move.state, move.code) == (JobState.BLOCKED, "date_mismatch"), "in Tokyo it was the day after"
+        assert sent(bench, "POST", "/sessions") == []
+        assert register(bench, task(new_settings(SESSION_START_TIME=f"{late}-05:00"))).state is JobState.DONE
+        assert in_alyx(bench)["start_time"] == late, "the wall time beside an offset counts"
 
 
 def test_ruling_12_a_time_that_alyx_gives_back_in_another_form_is_still_ours(bench: StageBench) -> None:
@@ -446,21 +441,17 @@ def changes(bench: StageBench) -> list[Any]:
 
 
 def test_the_record_is_read_once_for_a_job_however_often_it_is_interrupted(tmp_path: Path) -> None:
-    bench = record_bench(tmp_path, LABFERRY_REGISTRATION__CHUNK="1")
-    try:
+    with closing(record_bench(tmp_path, LABFERRY_REGISTRATION__CHUNK="1")) as bench:
         write(bench, chained())
         bench.run_until(Stage.SEAL)
         for _ in range(3):
-            bench.sandbox.faults.add(
-                {"match": "POST /register-file", "when": "before", "action": "status", "status": 429}
-            )
+            throttled = {"match": "POST /register-file", "when": "before", "action": "status", "status": 429}
+            bench.sandbox.faults.add(throttled)
             assert bench.step(Stage.REGISTER).code == "alyx_throttled"
             bench.clock.pass_by(3600)
         assert bench.step(Stage.REGISTER).state is JobState.DONE
         assert len(bench.requests("GET", "/weighings")) == 1
         assert len(bench.requests("GET", "/sessions?")) == 2, "before the creation and after it"
-    finally:
-        bench.close()
 
 
 def test_the_name_of_an_unknown_user_is_asked_for_rarely(bench: StageBench) -> None:

@@ -8,17 +8,18 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from labferry.control.api import Request
+from labferry.control.api import Request, failure
 from labferry.control.server import ControlServer, bind_socket
 from labferry.engine.reports.verify import LONGEST, LONGEST_DEEP, verify
-from labferry.errors import LabferryError
-from labferry.model import Stage
+from labferry.errors import BlockedError, LabferryError, NotYetError
+from labferry.model import SessionState, Stage
 from support.command import socket_folder
 from support.lab import SMALL, Lab, fresh
 from support.somebody import as_somebody
@@ -352,6 +353,19 @@ def test_a_login_that_is_refused_is_said(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (BlockedError("ambiguous_repository", "two"), 409),
+        (NotYetError("root_unknown", "gone", 60.0), 503),
+        (LabferryError("no_such_session", "none"), 404),
+        (LabferryError("bad_request", "what"), 400),
+    ],
+)
+def test_what_is_no_fault_of_the_question_is_not_called_one(error: LabferryError, status: int) -> None:
+    assert failure(error).status == status
+
+
+@pytest.mark.parametrize(
     ("words", "code", "error"),
     [
         (["KS005/2026-03-02/009"], 1, "no_such_session"),
@@ -394,7 +408,7 @@ def bench(tmp_path: Path) -> Iterator[StageBench]:
 def test_map_12_a_copy_of_another_version_is_named_and_one_of_a_removed_file_is_kept(bench: StageBench) -> None:
     folder, session = bench.write()
     bench.run_until(Stage.ARCHIVE)
-    (folder / WHEEL).write_bytes(b"other positions")
+    (folder / WHEEL).write_bytes(b"Positions")  # as many bytes
     (folder / TRIALS).unlink()
     bench.journal.sessions.unsettle(session.id, "its files changed")
     bench.journal.sessions.complete(session.id, b"signature 2", register=True, targets=["server"])
@@ -407,6 +421,23 @@ def test_map_12_a_copy_of_another_version_is_named_and_one_of_a_removed_file_is_
     copy = next(bench.sandbox.places.archive.rglob("_ibl_trials.intervals.*.npy"))
     copy.unlink()
     assert faults(archive(verify(bench.context, row))) == {WHEEL: "changed", TRIALS: "missing"}
+
+
+def test_an_adopted_session_is_held_against_alyx_alone(bench: StageBench) -> None:
+    _, session = bench.write()
+    bench.run_until(Stage.REGISTER)
+    row = bench.journal.sessions.get(session.id)
+    assert row is not None
+    adopted = replace(row, state=SessionState.ADOPTED, registered_at=None, complete_at=None)
+    assert verify(bench.context, adopted)["verdict"] == "registered_not_online"
+    for found in bench.datasets(session):
+        for record in found["file_records"]:
+            bench.alyx("PATCH", f"/files/{record['id']}", {"exists": True})
+    found = verify(bench.context, adopted)
+    assert (found["verdict"], archive(found)["pending"]) == ("ok", 3)
+    assert verify(bench.context, row)["verdict"] == "not_archived"
+    left_alone = replace(adopted, state=SessionState.BACKLOG)
+    assert "left alone (backlog)" in verify(bench.context, left_alone)["message"]
 
 
 @pytest.mark.parametrize("deep", [False, True])

@@ -385,6 +385,74 @@ def matched() -> dict[str, Any]:
     }
 
 
+def verification(**changes: Any) -> dict[str, Any]:
+    """Return `verify.data` of a session that is as it should be."""
+    nothing = {"differences": [], "differing": 0, "extra": [], "extras": 0}
+    return {
+        "session": 17,
+        "path": KS005,
+        "verdict": "ok",
+        "message": "all 41 datasets are in Alyx as they were sealed, all 41 files are in nas",
+        "hint": "",
+        "deep": False,
+        "journal": {
+            "state": "archived",
+            "generation": 1,
+            "complete_at": "2024-05-31T11:00:00.000Z",
+            "registered_at": "2024-05-31T11:01:00.000Z",
+            "archived_at": "2024-05-31T11:02:00.000Z",
+            "files": {"total": 47, "datasets": 41},
+        },
+        "alyx": {
+            "eid": EID,
+            "gone": False,
+            "datasets": 41,
+            "registered": 41,
+            "online": 41,
+            "repositories": {"cortexlab_SR": 41, "flatiron_cortexlab": 41},
+            **nothing,
+        },
+        "archives": [
+            {
+                "target": "nas",
+                "kind": "directory",
+                "destinations": [{"path": "/mnt/nas/archive/cortexlab/Subjects/KS005/2024-05-31/001"}],
+                "files": 41,
+                "verified": 41,
+                "pending": 0,
+                "evidence": {"copied": 41},
+                "compared": "size",
+                "how": "names and sizes; --deep reads every copy",
+                "problem": None,
+                **nothing,
+            }
+        ],
+        **changes,
+    }
+
+
+def check(name: str, result: str = "ok", text: str = "fine", hint: str = "") -> dict[str, str]:
+    """Return one check of the doctor."""
+    return {"name": name, "result": result, "text": text, "hint": hint}
+
+
+def login(**changes: Any) -> dict[str, Any]:
+    """Return `login.data` of a login that works."""
+    return {
+        "service": "alyx",
+        "url": "https://alyx.example.org",
+        "user": "lab_server",
+        "secret": {"key": "password_file", "path": "/etc/labferry/alyx-password", "given_by_systemd": False},
+        "may_write": True,
+        "labs": ["cortexlab"],
+        "state": "ok",
+        "code": "",
+        "message": "lab_server (labs: cortexlab) is logged in at https://alyx.example.org and may register",
+        "hint": "",
+        **changes,
+    }
+
+
 def records() -> list[dict[str, Any]]:
     """Return log records."""
     return [
@@ -417,6 +485,9 @@ ANSWERS: Mapping[str, Any] = {
     "/v1/events": Lines([event(6, "archive", "blocked", "queued"), event(7, "archive", "queued", "running")]),
     "/v1/match": matched(),
     "/v1/logs": Lines(records()),
+    "/v1/verify": verification(),
+    "/v1/doctor": {"checks": [check("alyx_login", text="logged in as lab_server")]},
+    "/v1/login": login(),
     "/v1/jobs/retry": {"jobs": [34], "sessions": 0},
     "/v1/pause": {"paused": ["archive"]},
     "/v1/resume": {"paused": []},

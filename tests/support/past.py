@@ -5,6 +5,7 @@ No program can set the change time of a folder back, so it is the clock that is 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -44,11 +45,12 @@ FLAG = "raw_session.flag"
 class Past:
     """One sandbox and one life of the daemon after the other, without threads."""
 
-    def __init__(self, directory: Path, **environ: str) -> None:
+    def __init__(self, directory: Path, ahead: float = MONTH, **environ: str) -> None:
         self.sandbox = Sandbox(directory, archive="directory")
         self.sandbox.start()
         self.environ = environ
-        self.clock = FakeClock(time.time() + MONTH)
+        self.clock = FakeClock(time.time() + ahead)
+        self._before = 0
         self.open()
 
     def open(self) -> None:
@@ -87,6 +89,7 @@ class Past:
     def write(self, session: str = SESSION, files: Mapping[str, bytes] = FILES, *, flag: bool = False) -> Path:
         """Write a session's folder."""
         folder = self.sandbox.places.watch_root / session
+        folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
@@ -103,7 +106,10 @@ class Past:
         sizes: Mapping[str, int | None] | None = None,
         md5: str | None = FOREIGN,
     ) -> str:
-        """Let Alyx know files of a session, as some other program would have registered them; return its id."""
+        """Let Alyx know files of a session, as some other program would have registered them; return its id.
+
+        `md5` is that of every file; empty for what it really is, None for none.
+        """
         subject, day, number = session.split("/")
         found = self.alyx("GET", f"/sessions?subject={subject}&date_range={day},{day}&number={int(number)}")["results"]
         if not found:
@@ -123,7 +129,7 @@ class Past:
             "server_only": archived,
         }
         if md5 is not None:
-            body["hashes"] = [md5 for _ in names]
+            body["hashes"] = [md5 or md5_of((folder / name).read_bytes()) for name in names]
         if names:
             self.alyx("POST", "/register-file", body)
         return str(found[0]["url"])[-36:]
@@ -138,9 +144,14 @@ class Past:
     # --- what we do ---------------------------------------------------------------------------------------
 
     def meet(self) -> None:
-        """Scan the root, for the first time in this life."""
-        self.forget_requests()
+        """Scan the root, for the first time in this life; requests count from now on."""
+        self._before = len(self._logged())
         self.detect.first_scan()
+
+    def adopt(self) -> None:
+        """Meet the root, and ask about everything."""
+        self.meet()
+        self.ask()
 
     def ask(self) -> int:
         """Let Alyx be asked about everything that it may be asked about; return how many turns that took."""
@@ -187,14 +198,18 @@ class Past:
 
     def requests(self, method: str = "", path: str = "") -> list[dict[str, Any]]:
         """Return the requests since the root was met whose path begins so; logging in is none of them."""
-        lines = self.sandbox.places.requests.read_text().splitlines()[self._before :]
-        asked = [one for one in map(json.loads, lines) if one["path"] != "/auth-token"]
+        asked = [one for one in map(json.loads, self._logged()[self._before :]) if one["path"] != "/auth-token"]
         return [one for one in asked if method in {"", one["method"]} and one["path"].startswith(path)]
 
     def changes(self) -> list[str]:
         """Return the requests since the root was met that change something in Alyx."""
         return [f"{one['method']} {one['path']}" for one in self.requests() if one["method"] != "GET"]
 
-    def forget_requests(self) -> None:
-        """Count requests from now on."""
-        self._before = len(self.sandbox.places.requests.read_text().splitlines())
+    def _logged(self) -> list[str]:
+        log = self.sandbox.places.requests
+        return log.read_text().splitlines() if log.exists() else []
+
+
+def md5_of(content: bytes) -> str:
+    """Return an MD5 as Alyx stores it."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

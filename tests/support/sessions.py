@@ -23,10 +23,10 @@ PATIENT = {  # as with a real Alyx; the sandbox's own configuration is impatient
     "LABFERRY_REGISTRATION__RESEND_AFTER": "30s",
     "LABFERRY_REGISTRATION__RESEND_LOOK_EVERY": "15s",
 }
-CHAINED = f"""\
+CHAINED = """\
 tasks:
-- _iblrig_tasks_trainingChoiceWorld: {{collection: raw_task_data_00}}
-- _iblrig_tasks_biasedChoiceWorld: {{collection: raw_task_data_01}}
+- _iblrig_tasks_trainingChoiceWorld: {collection: raw_task_data_00}
+- _iblrig_tasks_biasedChoiceWorld: {collection: raw_task_data_01}
 procedures: [Behavior training/tasks]
 projects: [ibl_cortexlab]
 """

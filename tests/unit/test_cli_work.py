@@ -74,6 +74,41 @@ def test_orders_reach_the_daemon(
     assert daemon.requests == [("POST", path, {}, body)]
 
 
+def test_reg_12_register_asks_for_what_was_typed(daemon: ControlStub) -> None:
+    begun = {"session": 1, "path": "/d/KS005/2024-05-31/001", "jobs": [1], "began": True}
+    daemon.answers["/v1/jobs/register"] = begun
+    (line,) = run(daemon, "register", "KS005/2024-05-31/1", "--file", "a/b", "--file", "c", "--overwrite")
+    assert line.startswith("/d/KS005/2024-05-31/001 is registered now")
+    daemon.answers["/v1/jobs/register"] = {**begun, "began": False}
+    assert "already" in run(daemon, "register", "KS005/2024-05-31/1", "--raw")[0]
+    order = {"session": "KS005/2024-05-31/1", "raw": False, "files": [], "overwrite": False, "dry_run": False}
+    assert [body for _, _, _, body in daemon.requests] == [
+        {**order, "files": ["a/b", "c"], "overwrite": True},
+        {**order, "raw": True},
+    ]
+
+
+def test_reg_12_a_dry_run_prints_the_requests(daemon: ControlStub) -> None:
+    body = {"path": "KS005/2024-05-31/001", "filenames": ["alf/x.y.npy"], "hashes": [None]}
+    left_out = [{"path": "alf/bad dir/x.y.npy", "code": "unsafe_name", "reason": "why"}]
+    daemon.answers["/v1/jobs/register"] = {
+        "session": 1,
+        "path": "/d/KS005/2024-05-31/001",
+        "eid": None,
+        "requests": [{"method": "POST", "path": "/register-file", "body": body}],
+        "files": 1,
+        "unchanged": 2,
+        "left_out": left_out,
+        "complete": True,
+    }
+    lines = run(daemon, "register", "KS005/2024-05-31/1", "--dry-run")
+    assert lines[0] == "/d/KS005/2024-05-31/001"
+    start = lines.index("POST /register-file") + 1
+    assert json.loads("".join(lines[start : lines.index("}", start) + 1])) == body
+    assert "left out: alf/bad dir/x.y.npy: unsafe_name: why" in lines
+    assert lines[-1] == "1 file would be sent, 2 in Alyx as they are."
+
+
 @pytest.mark.parametrize(
     ("answer", "sentences"),
     [
@@ -114,3 +149,60 @@ def test_ruling_25_follow_resumes_after_an_event_and_prints_one_object_per_line(
     assert events == [one_event(6, "archive", "blocked", "queued"), one_event(7, "archive", "queued", "running")]
     assert (last["ok"], last["error"]["code"]) == (False, "daemon_not_running")
     assert (result.exit_code, result.stderr) == (4, "")
+
+
+BACKLOG = {
+    "counts": {"unasked": 0, "adopted": 19_998, "backlog": 2, "ignored": 0},
+    "reasons": [
+        {"history": "backlog", "code": "history_unknown", "sessions": 2, "title": "Alyx does not have it", "hint": "…"}
+    ],
+    "sessions": [{"path": KS005, "code": "history_unknown", "message": "Alyx has no session KS005/2024-05-31/001"}],
+}
+
+
+def test_the_backlog_is_counted_and_its_next_portion_listed(daemon: ControlStub) -> None:
+    daemon.answers["/v1/backlog"] = BACKLOG
+    lines = run(daemon, "backlog", "--root", "s0", "--limit", "1")
+    assert lines[:2] == [
+        "19,998 adopted Alyx has all of it: left as it is",
+        "2 backlog Alyx does not have it, or has it otherwise",
+    ]
+    assert "2 history_unknown Alyx does not have it" in lines
+    assert f"{KS005} history_unknown Alyx has no session KS005/2024-05-31/001" in lines
+    assert "and 1 more; --limit N lists more" in lines
+    assert daemon.requests == [("GET", "/v1/backlog", {"root": "s0", "limit": "1"}, {})]
+
+
+def test_a_lab_without_a_past_has_no_backlog(daemon: ControlStub) -> None:
+    daemon.answers["/v1/backlog"] = {"counts": dict.fromkeys(BACKLOG["counts"], 0), "reasons": [], "sessions": []}
+    assert run(daemon, "backlog") == ["No session was there before labferry."]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "body"),
+    [
+        (("release",), {"root": None, "subject": None}),
+        (("release", "--subject", "KS005", "--limit", "7"), {"root": None, "subject": "KS005", "limit": 7}),
+        (("ignore", "--root", "s0"), {"root": "s0", "subject": None}),
+        (("release", "KS005/2024-05-31/1"), {"session": "KS005/2024-05-31/1"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_orders_about_the_backlog_reach_the_daemon(
+    daemon: ControlStub, arguments: tuple[str, ...], body: dict[str, Any]
+) -> None:
+    path = f"/v1/backlog/{arguments[0]}"
+    daemon.answers[path] = {"sessions": 1, "left": 41}
+    word = "released" if arguments[0] == "release" else "ignored"
+    assert run(daemon, "backlog", *arguments) == [f"1 session {word}, 41 left in the backlog."]
+    assert daemon.requests == [("POST", path, {}, body)]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("release", "KS005/2024-05-31/1", "--root", "s0"), ("forget",), ("release", "--limit", "0")]
+)
+def test_an_order_about_the_backlog_that_makes_no_sense_is_not_sent(
+    daemon: ControlStub, arguments: tuple[str, ...]
+) -> None:
+    result = labferry("backlog", *arguments, "--socket", str(daemon.socket_path))
+    assert (result.exit_code, daemon.requests) == (2, [])

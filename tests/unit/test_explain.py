@@ -13,7 +13,7 @@ from labferry.engine.reports.explain import explain
 from labferry.engine.reports.verdicts import NEEDS_A_PERSON, Verdict
 from labferry.errors import LabferryError, UnavailableError
 from labferry.journal.transfers import NewItem
-from labferry.model import Blocked, Done, FileVersion, JobKind, JobState, Retry, Stage, Waiting, utc_text
+from labferry.model import Blocked, Done, FileVersion, History, JobKind, JobState, Retry, Stage, Waiting, utc_text
 from support.clock import FakeClock
 from support.rights import folder_for_everyone, without_rights
 from support.world import DATASET, EID, FLAG, REJECTED, SESSION, UNMATCHED, World
@@ -527,6 +527,18 @@ def test_explain_works_in_the_state_of_a_full_disk(world: World) -> None:
     world.complete()
     world.journal._db.problem = "The journal cannot be written: disk full"
     assert ask(world)["code"] == "journal_full"
+
+
+@pytest.mark.parametrize("history", list(History))
+def test_win_04_adopted_and_backlog_and_ignored_rule_of_what_was_there_before(world: World, history: History) -> None:
+    world.write()
+    where = {"layout": "ibl", "subject": "KS005", "date": "2019-04-02", "number": 1, "lab": None}
+    row = world.journal.sessions.found("s0", SESSION.encode(), **where, history=History.UNASKED)
+    if history is not History.UNASKED:
+        world.journal.backlog.judge(row.id, history, "", "as Alyx says")
+    found = ask(world)
+    verdicts = {History.ADOPTED: "adopted", History.IGNORED: "ignored_rule"}
+    assert (found["verdict"], found["attention"]) == (verdicts.get(history, "backlog"), False)
 
 
 def test_ruling_26_every_verdict_has_a_test() -> None:

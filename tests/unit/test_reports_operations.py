@@ -58,7 +58,7 @@ def test_retry_leaves_older_generations_alone(world: World) -> None:
 
 def test_retry_looks_again_at_a_session_with_rejected_files(world: World) -> None:
     row = world.archived(files=[("x", REJECTED)])
-    assert operations.retry(world.context, [row]) == {"jobs": [], "sessions": 1, "retried": 1}
+    assert operations.retry(world.context, [row]) == {"jobs": [], "sessions": 1, "asked": 0, "retried": 1}
     assert world.now(row).state is SessionState.SETTLING
     world.settle(row)
     assert world.job(row, JobKind.REGISTER).generation == 2

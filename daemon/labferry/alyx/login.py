@@ -52,6 +52,11 @@ class Login:
         self._refused_password = ""
         self._refused_until = 0.0
 
+    def hurry(self) -> None:
+        """Forget which password was refused."""
+        with self._lock:
+            self._refused_password = ""
+
     def token(self, ask: Callable[[Json], str], refused: str = "") -> str:
         """Return a token; a new one if there is none yet, or if it is the one that Alyx just refused.
 
@@ -71,11 +76,6 @@ class Login:
             if self._token in ("", refused):
                 self._token = _checked(self._log_in(ask) if self._token_file is None else _read(self._token_file))
             return self._token
-
-    def hurry(self) -> None:
-        """Forget which password was refused."""
-        with self._lock:
-            self._refused_password = ""
 
     def _log_in(self, ask: Callable[[Json], str]) -> str:
         assert self._password is not None

@@ -67,7 +67,7 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
         [f"{found['counts'][name]:,}", name, dim(text)] for name, text in STANDINGS.items() if found["counts"][name]
     ]
     if not counts:
-        yield "No session is older than labferry."
+        yield "No session was there before labferry."
         return
     yield from table(["", "", ""], counts, right=(0,))
     if found["reasons"]:

@@ -27,7 +27,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "sessions": ("sessions", "List sessions, by state, subject or date."),
         "jobs": ("jobs", "List the work that is queued, running, waiting or blocked."),
         "follow": ("history", "Show events as they happen."),
-        "backlog": ("backlog", "Sessions that are older than labferry: adopted, differing, unknown to Alyx."),
+        "backlog": ("backlog", "Sessions that were there before labferry."),
     },
     "One session": {
         "explain": ("explain", "Why a folder is where it is, and what to do."),

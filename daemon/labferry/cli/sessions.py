@@ -127,6 +127,10 @@ def _session_lines(session: dict[str, Any], now: float) -> Iterator[str]:
         yield ""
         yield strong("Transfers")
         yield from indented(table(["to", "state", "files", "size", "where"], map(_transfer, session["transfers"])))
+    if session.get("remarks"):
+        yield ""
+        yield strong("Remarks")
+        yield from indented(table(["", ""], [[dim(one["code"]), one["text"]] for one in session["remarks"]]))
 
 
 def _facts(session: dict[str, Any], now: float) -> Iterator[tuple[str, str]]:

@@ -198,15 +198,14 @@ def is_carried(row: FileRow, archive: ArchiveTarget) -> bool:
     """Say whether an archive takes a file (ruling 15): Alyx' datasets, or with other names all but `exclude`."""
     if isinstance(archive, ObserveArchive):
         return row.fate is FileFate.DATASET
-    path = os.fsdecode(row.path)
-    if archive.include and not _matches(path, archive.include):
+    if archive.include and not _matches(row.path, archive.include):
         return False
-    if _matches(path, archive.exclude):
+    if archive.exclude and _matches(row.path, archive.exclude):
         return False
     if archive.naming == "alyx":
         return row.fate is FileFate.DATASET
     return row.code not in NEVER_SENT
 
 
-def _matches(path: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(path, pattern) for pattern in patterns)
+def _matches(path: bytes, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(os.fsdecode(path), pattern) for pattern in patterns)

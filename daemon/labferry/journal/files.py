@@ -43,11 +43,11 @@ class Files:
 
     def each(self, session_id: int) -> Iterator[FileRow]:
         """Yield the whole manifest of a session by path, a page at a time: it may not fit into memory."""
-        yield from map(FileRow.of, self._pages("page", session_id))
+        yield from FileRow.each(self._pages("page", session_id))
 
     def each_dataset(self, session_id: int) -> Iterator[FileRow]:
         """Yield the files of a session that are registered, by path, a page at a time."""
-        yield from map(FileRow.of, self._pages("page_of_datasets", session_id))
+        yield from FileRow.each(self._pages("page_of_datasets", session_id))
 
     def with_ids(self, ids: Iterable[int]) -> list[FileRow]:
         """Return files by their ids, by path."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any, ClassVar, Self
 
@@ -20,12 +20,19 @@ class _FromRow:
     @classmethod
     def of(cls, row: sqlite3.Row) -> Self:
         """Return the value of one row."""
-        return cls(*_columns(cls)(row))
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__})
 
-
-@cache
-def _columns(rows: type[_FromRow]) -> Callable[[sqlite3.Row], tuple[Any, ...]]:
-    return itemgetter(*rows.__dataclass_fields__)
+    @classmethod
+    def each(cls, rows: Iterable[sqlite3.Row]) -> Iterator[Self]:
+        """Yield the values of many rows of one statement, whose columns are looked up once."""
+        rows = iter(rows)
+        first = next(rows, None)
+        if first is None:
+            return
+        names = first.keys()
+        columns = itemgetter(*(names.index(name) for name in cls.__dataclass_fields__))
+        for row in chain((first,), rows):
+            yield cls(*columns(row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +143,11 @@ class FileRow(_FromRow):
     def __post_init__(self) -> None:
         """Turn SQLite's text into the model's values."""
         object.__setattr__(self, "fate", FileFate(self.fate))
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether Alyx has this version, as far as we know: we registered it, or took it over by its size."""
+        return self.registered_hash is not None and (bool(self.taken_over) or self.registered_hash == self.md5)
 
     @property
     def version(self) -> FileVersion:

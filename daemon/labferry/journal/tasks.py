@@ -17,6 +17,7 @@ from labferry.journal.rows import CargoRow, ReadyRow, TaskRow
 from labferry.model import Clock, FileVersion
 
 PAGE = 1000  # files in memory at a time where all of a task are gone through
+ANOTHER_LIFE = "another_life"  # a trouble: the task was made by an earlier life, with the configuration of then
 _SQL = load_queries("tasks")
 
 
@@ -119,14 +120,16 @@ class Tasks:
         """Yield the files of a task in the same order, a page at a time."""
         last = {"transfer_id": 0, "file_id": 0}
         while rows := self._read("page_of_cargo", id=task_id, limit=PAGE, **last):
-            yield from map(CargoRow.of, rows)
+            yield from CargoRow.each(rows)
             last = {name: rows[-1][name] for name in last}
 
     # --- a task's way -------------------------------------------------------------------------------------
 
     def look_again(self, target: str) -> None:
-        """Let every session of a target that waits for a task be looked at before it gets one."""
-        self._execute("look_again", target=target)
+        """Let every session of a target be looked at before it gets a task, or another one."""
+        with self._db.write():
+            self._execute("look_again", target=target)
+            self._execute("look_again_after", target=target, trouble=ANOTHER_LIFE)
 
     def create(
         self, task: NewTask, loads: Mapping[int, int], targets: Collection[str], max_active: int
@@ -192,9 +195,12 @@ class Tasks:
         self._execute("cancelling", id=task_id, fault=fault, fault_text=fault_text)
 
     def end(self, task_id: int, ending: Ending) -> None:
-        """Record how a task ended, free what it did not bring, and make its jobs due."""
+        """Record how a task ended, and free what it did not bring.
+
+        Jobs are due that must hear of it, or whose last file has arrived; the others wait for the next task.
+        """
         with self._db.write():
-            self._execute("hurry", id=task_id)
+            passengers = [row["transfer_id"] for row in self._read("passengers", id=task_id)]
             for (transfer_id, file_id), how in (ending.arrived or {}).items():
                 self._execute("arrived", transfer_id=transfer_id, file_id=file_id, how=how)
             for transfer_id, (code, text) in (ending.troubles or {}).items():
@@ -209,6 +215,18 @@ class Tasks:
                 fault=ending.fault,
                 fault_text=ending.text,
                 evidence=ending.evidence,
+            )
+            for transfer_id in passengers:
+                self._go_on(transfer_id)
+
+    def _go_on(self, transfer_id: int) -> None:
+        left = self._read("left", transfer_id=transfer_id)[0]
+        if left["trouble"] or not left["missing"]:
+            self._execute("hurry_transfer", transfer_id=transfer_id)
+        elif left["free"]:
+            reason = f"{left['free']} files wait for the next task"
+            self._execute(
+                "wait_again", transfer_id=transfer_id, code="in_batch", reason=reason, hint=CODES["in_batch"].hint
             )
 
     def leave_out(self, transfers: Iterable[tuple[int, str, str]]) -> None:

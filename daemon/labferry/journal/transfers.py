@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from labferry.journal.database import Database, load_queries
 from labferry.journal.rows import CopyRow, EarlierRow, ItemRow, TransferRow
@@ -13,9 +12,8 @@ from labferry.model import Clock
 _SQL = load_queries("transfers")
 
 
-@dataclass(frozen=True, slots=True)
-class NewItem:
-    """A file to be carried: where to, and what must arrive (size in bytes, MD5)."""
+class NewItem(NamedTuple):
+    """A file to be carried: where to, and what must arrive (size in bytes, MD5). A session may have 100,000."""
 
     file_id: int
     destination: bytes
@@ -81,8 +79,7 @@ class Transfers:
         totals = {"bytes_total": sum(item.size for item in items), "files_total": len(items)}
         with self._db.write() as connection:
             transfer_id = connection.execute(_SQL["insert"], {**values, **ends, **totals}).lastrowid
-            rows = ((transfer_id, item.file_id, item.destination, item.size, item.md5) for item in items)
-            connection.executemany(_SQL["insert_item"], rows)
+            connection.executemany(_SQL["insert_item"], ((transfer_id, *item) for item in items))
             planned = self.of_job(job_id)
         assert planned is not None
         return planned

@@ -55,7 +55,7 @@ def join(base: str, *parts: bytes | str) -> str:
     BlockedError
         `not_transferable_name`: a part is not UTF-8.
     """
-    names = (part if isinstance(part, str) else _text(part) for part in parts)
+    names = [part if isinstance(part, str) else _text(part) for part in parts]
     return "/".join([base.rstrip("/"), *names]) or "/"
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class TransferItem:
-    """One file of a transfer.
+class TransferItem(NamedTuple):
+    """One file of a transfer, which may have 100,000.
 
     Attributes
     ----------

@@ -59,16 +59,21 @@ def failed(there: Task, cargo: Sequence[CargoRow], changed: Collection[int], *, 
     kind = fault_class(code)
     if kind is FaultClass.OUR_DATA and not changed:
         return apart(cargo, "transfer_refused", text, code)
+    everybody = {row.transfer_id for row in cargo}
+    alone: Collection[int] = ()
     troubles: dict[int, tuple[str, str]] = dict.fromkeys(changed, ("changed", ""))
     if code == "CANCELED" and not by_us:
         troubles = _all(cargo, "transfer_cancelled", text)
+    elif kind is FaultClass.PERMISSION:
+        alone = everybody  # it may be the right to read one file only
     elif kind in {FaultClass.WAIT, FaultClass.ENDED} and not by_us:
         troubles = {**_all(cargo, "transfer_failed", text), **troubles}
-    return Ending("failed", code, text, _evidence(there), troubles=troubles)
+        alone = everybody
+    return Ending("failed", code, text, _evidence(there), troubles=troubles, alone=alone)
 
 
 def apart(cargo: Iterable[CargoRow], code: str, text: str, fault: str = "") -> Ending:
-    """One file spoils a task: its sessions go one by one, and one that was alone already is told."""
+    """End a task that one file has spoiled: its sessions go one by one, and one that was alone already is told."""
     told = _all(cargo, code, text)
     if len(told) > 1:
         return Ending("failed", fault or code, text, alone=tuple(told))

@@ -26,6 +26,7 @@ from labferry.errors import BlockedError, NotYetError, UnavailableError
 from labferry.journal.rows import TaskRow
 from labferry.journal.tasks import Ending, NewTask
 
+CONFLICT = "transfer_conflict"
 CONFLICT_WAIT = 600.0  # seconds until a task is submitted again whose paths another task is carrying
 ASKING = 150.0  # seconds that one question to Globus may take, with its own deadline
 LOOKING = 600.0  # seconds that a look at the files of one task may take on a slow disk
@@ -56,7 +57,7 @@ class Filling:
         tasks = self._context.journal.tasks
         if tasks.open_count(self._targets) >= self._context.config.globus.max_active:
             return False
-        if any(task.globus_id is None for task in tasks.open(self._target)):
+        if any(task.globus_id is None and task.fault != CONFLICT for task in tasks.open(self._target)):
             return False  # it goes first
         return bool(tasks.ready(self._target))
 
@@ -136,7 +137,7 @@ class Filling:
             found = self._service.find(task.label)
             if not found:
                 # Somebody else moves the same files. The id is still ours: nothing is lost by trying later.
-                self._put_off(task, conflict.code, conflict.message, CONFLICT_WAIT)
+                self._put_off(task, CONFLICT, conflict.message, CONFLICT_WAIT)
                 return
             globus_id = found[0].task_id
         except BlockedError as refused:

@@ -25,6 +25,7 @@ from labferry.engine.worker import StoppedEarly
 from labferry.errors import BlockedError, UnexplainedError
 from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow, SessionRow, TransferRow
+from labferry.journal.tasks import ANOTHER_LIFE
 from labferry.journal.transfers import NewItem
 from labferry.model import Done, Outcome, Waiting, show_path
 
@@ -98,6 +99,8 @@ class GlobusStage:
         if trouble is None:
             return
         code, text = trouble
+        if code == ANOTHER_LIFE:
+            return
         if code == "changed":
             folder = self._context.folder_of(session)
             for row in self._context.journal.transfers.items(transfer.id):

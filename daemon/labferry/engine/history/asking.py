@@ -74,7 +74,7 @@ class Comparison:
         """Return what differs, in words."""
         parts = [
             _counted(self.unknown, "not in Alyx"),
-            _counted(self.other_size, "of another size there"),
+            _counted(self.other_size, "of another, or of unknown, size there"),
             _counted(self.doubled, "there several times"),
             _counted(self.unreadable, "that cannot be read"),
         ]
@@ -172,12 +172,11 @@ class Asking:
         repositories = self._repositories(replace(session, lab=there.lab or session.lab))
         found.missing = dict.fromkeys(repositories, 0)
         rows: dict[int, int] = {}  # file to the hash of its dataset's id
-        self._allowance.spend()
         for page in dataset_pages(context.alyx, there.eid):
+            self._allowance.spend()
             with context.journal.together():
                 for dataset in page:
                     self._meet(session, dataset, rows, repositories, found)
-            self._allowance.spend()
             context.reachable(ALYX)
             beat()
         differing = {*found.other_size, *found.doubled}

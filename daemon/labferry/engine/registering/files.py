@@ -136,7 +136,7 @@ class EnsureFiles:
                 plan.refused.add(conflict(file, *look.conflicts[file.id]), file.id)
             if file.id in look.same or file.id in plan.refused or file.id in plan.young:
                 continue
-            if file.taken_over:
+            if file.taken_over and file.registered_hash:
                 self._context.journal.backlog.forget_taken_over(session.id)
                 raise ChangedError(file.path, "is not in Alyx any more as it was when it was taken over from there")
             (plan.todo if wish.is_about(file.path) else others).append(file.id)
@@ -157,7 +157,7 @@ class EnsureFiles:
             del plan.unmarked[-settings.chunk :]
             return
         files = self._context.journal.files.with_ids(plan.chunk(settings.chunk))
-        beat(f"registering {what}: {plan.files_left} files left", patience)
+        beat(f"registering {what}, files left: {plan.files_left}", patience)
         self._chunks.send(job, session, folder, files, plan)
         plan.sent(len(files), sum(file.size for file in files))
         self._context.journal.jobs.set_bytes_left(job.id, plan.bytes_left)
@@ -166,7 +166,7 @@ class EnsureFiles:
         if not (plan.unmarked or plan.files_left):
             return
         try:
-            give_way(self._context, job, LANE, f"{plan.files_left} files are left")
+            give_way(self._context, job, LANE, f"files left: {plan.files_left}")
         except NotYetError:
             self._plans.keep(job.id, plan)
             raise

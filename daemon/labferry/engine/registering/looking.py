@@ -100,8 +100,12 @@ class Look:
             self.conflicts.pop(file.id, None)
 
     def compare(self, file: FileRow, there: RemoteDataset) -> None:
-        """Decide about a file that Alyx has one row for; one that was taken over was not read, so it is never sent."""
-        if file.taken_over:
+        """Decide about a file that Alyx has one row for.
+
+        One that was taken over was not read, so it is not sent. One that Alyx knows no hash of was read since; where it
+        is published, the first hash would un-publish it as another one does.
+        """
+        if file.taken_over and (there.hash or self._is_published(there)):
             as_it_was = (there.id, there.hash) == (file.dataset_id, file.registered_hash)
             if as_it_was and not self._wants_again(file.path):
                 self.same.add(file.id)
@@ -124,13 +128,15 @@ class Look:
 
     def _conflict(self, file: FileRow, there: RemoteDataset) -> str:
         """Never post over content that we did not write, nor over content that is archived (ruling 10)."""
-        published = any(r.exists and r.repository != self._session.repository for r in there.file_records)
         if not there.hash:
-            return "hash_conflict" if published else ""  # the first hash un-publishes as another one would
+            return "hash_conflict" if self._is_published(there) else ""
         if there.hash != file.registered_hash:
             return "hash_conflict"
         copied = any(copy.md5 != file.md5 for copy in self._context.journal.transfers.copies(file.id))
-        return "changed_after_archive" if published or copied else ""
+        return "changed_after_archive" if copied or self._is_published(there) else ""
+
+    def _is_published(self, there: RemoteDataset) -> bool:
+        return any(r.exists and r.repository != self._session.repository for r in there.file_records)
 
     def _adopt(self, file: FileRow, there: RemoteDataset) -> None:
         if not self._adopts or (file.registered_hash == there.hash and file.dataset_id == there.id):

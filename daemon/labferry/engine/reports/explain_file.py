@@ -65,14 +65,16 @@ def _fate(file: FileRow) -> str:
         return f"{file.fate}, {file.reason or CODES[file.code].title}"
     if file.registered_hash is None:
         return "a dataset, not registered yet"
-    return "a registered dataset" if file.registered_hash == file.md5 else "a dataset whose content has changed"
+    return "a registered dataset" if file.is_registered else "a dataset whose content has changed"
 
 
 def _of_file(context: Context, file: FileRow) -> Iterator[Fact]:
     yield Fact(f"{file.size} bytes, last modified", file.mtime_ns / 1e9)
-    yield Fact(f"MD5 {file.md5}" if file.md5 else "no checksum yet")
+    whose = ", as Alyx says: it was not read here" if file.taken_over else ""
+    yield Fact(f"MD5 {file.md5}{whose}" if file.md5 else "no checksum yet")
     if file.registered_at is not None:
-        yield Fact(f"registered as dataset {file.dataset_id} with MD5 {file.registered_hash}", file.registered_at)
+        known = f"with MD5 {file.registered_hash}" if file.registered_hash else "without MD5"
+        yield Fact(f"registered as dataset {file.dataset_id} {known}", file.registered_at)
     for copy in context.journal.transfers.copies(file.id):
         version = "" if copy.md5 == file.md5 else ", an earlier version"
         where = show_path(os.path.join(copy.base, copy.destination))
@@ -88,5 +90,5 @@ def _file_fields(file: FileRow) -> dict[str, object]:
         "size": file.size,
         "md5": file.md5,
         "dataset_id": file.dataset_id,
-        "registered": file.registered_hash is not None and file.registered_hash == file.md5,
+        "registered": file.is_registered,
     }

@@ -18,6 +18,7 @@ from labferry.model import LIVE_STATES, History, JobKind, JobState, Lane, Sessio
 # Waits that are part of the work itself.
 UNDER_WAY = frozenset({"files_in_flight", "answer_lost", "in_flight", "in_batch"})
 NAMED_TASKS = 3  # the newest
+NAMED_REMARKS = 5  # `labferry show` has them all
 BLOCKED_VERDICTS = {
     "same_session_elsewhere": Verdict.SAME_SESSION_ELSEWHERE,
     "changed_after_archive": Verdict.CHANGED_AFTER_ARCHIVE,
@@ -229,6 +230,10 @@ def _evidence(context: Context, live: LiveState, row: SessionRow, jobs: Sequence
         yield Fact(f"complete (generation {row.generation})", row.complete_at)
     if row.registered_at is not None:
         yield Fact(f"registered in Alyx as {row.eid}", row.registered_at)
+    remarks = context.journal.sessions.remarks(row.id)
+    yield from (Fact(f"remark {code}: {text}") for code, text in remarks[:NAMED_REMARKS])
+    if len(remarks) > NAMED_REMARKS:
+        yield Fact(f"{len(remarks) - NAMED_REMARKS} more remarks")
     if row.archived_at is not None:
         yield Fact("verified in every archive of its root", row.archived_at)
     if row.held_at is not None:

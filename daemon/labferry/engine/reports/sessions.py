@@ -65,6 +65,7 @@ def show(context: Context, row: SessionRow) -> dict[str, Any]:
         "files": dict(journal.files.summary(row.id)),
         "jobs": [job_fields(job, now) for job in journal.jobs.of_session(row.id)],
         "transfers": [transfer_fields(transfer) for transfer in journal.transfers.of_session(row.id)],
+        "remarks": [{"code": code, "text": text} for code, text in journal.sessions.remarks(row.id)],
     }
 
 

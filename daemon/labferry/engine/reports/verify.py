@@ -18,7 +18,7 @@ from labferry.engine.verifying.looks import Look, look_at
 from labferry.engine.verifying.registry import Registry, look_up
 from labferry.errors import LabferryError
 from labferry.journal.rows import SessionRow
-from labferry.model import path_fields, utc_text
+from labferry.model import SessionState, path_fields, utc_text
 
 LISTED = 1000  # files listed in one answer, of each kind; all are counted
 LONGEST = 900.0  # seconds that a look may take …
@@ -132,21 +132,23 @@ def _verdict(
     session: SessionRow, root: Root, registry: Registry | None, archives: Sequence[_Archive]
 ) -> tuple[str, str]:
     """Return the verdict and a sentence. What is wrong comes before what is not there yet."""
+    adopted = session.state is SessionState.ADOPTED  # Alyx' word is taken for it, and nothing is archived by us
+    registered = adopted or session.registered_at is not None
     found = [finding for one in archives for finding in one.findings]
-    if registry is not None and session.registered_at is not None:
+    if registry is not None and registered:
         found += registry.findings
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         return "differs", f"{found[0].detail}{more}"
-    if registry is not None and (session.registered_at is None or registry.gone):
+    if registry is not None and (not registered or registry.gone):
         return "not_registered", _why_not_registered(session, registry)
     if registry is not None and _is_published(root, archives) and registry.online < registry.expected:
         waiting = registry.expected - registry.online
         return "registered_not_online", f"registered, not yet online: users cannot load {waiting} of its datasets"
-    if session.complete_at is None or any(one.copies.pending for one in archives):
+    if not adopted and (session.complete_at is None or any(one.copies.pending for one in archives)):
         late = [f"{one.copies.pending} files not in {one.name}" for one in archives if one.copies.pending]
         return "not_archived", f"not archived yet: {', '.join(late) or 'its files still change'}"
-    return "ok", _all_is_well(registry, archives)
+    return "ok", _all_is_well(registry, () if adopted else archives)
 
 
 def _is_published(root: Root, archives: Sequence[_Archive]) -> bool:
@@ -157,6 +159,8 @@ def _is_published(root: Root, archives: Sequence[_Archive]) -> bool:
 def _why_not_registered(session: SessionRow, registry: Registry) -> str:
     if registry.gone:
         return f"not registered: Alyx does not know session {registry.eid} any more"
+    if session.state in {SessionState.BACKLOG, SessionState.IGNORED}:
+        return f"not registered: it is left alone ({session.state})"
     if session.complete_at is None:
         return "not registered yet: its files still change, or its completion signal is missing"
     if registry.eid is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from labferry.sandbox.alyx.answers import missing
+from labferry.sandbox.alyx.answers import FailedError, missing
 from labferry.sandbox.alyx.api import Call, Route
 from labferry.sandbox.alyx.fields import Field, boolean, check, moment, named, number, reference, row_id, subject
 from labferry.sandbox.alyx.queries import Column, Listing, Parameter
@@ -123,6 +123,9 @@ def _weigh(call: Call) -> Response:
 def _water(call: Call) -> Response:
     values = check(_WATER_FIELDS, call.db, call.data)
     row = {"id": new_id(), "date_time": call.now, "user": call.username, "water_type": "Water", **values}
+    death = call.db.one("SELECT death_date FROM subject WHERE id = ?", str(row["subject"]))
+    if death is not None and death[0] and str(row["date_time"])[:10] > death[0]:
+        raise FailedError("Water administration date after death date")
     call.db.insert("water_administration", cast("dict[str, Value]", row))
     created = call.db.all(f"{_WATERS} WHERE w.id = ?", str(row["id"]))[0]
     return json_response(201, show_water(call, created))

@@ -28,7 +28,7 @@ CREATE INDEX task_open ON task (target) WHERE ended_at IS NULL;
 
 ALTER TABLE transfer ADD COLUMN source TEXT;   -- the session folder as its collection names it
 ALTER TABLE transfer ADD COLUMN endpoint TEXT; -- the collection that `base` is in: what was looked at, and is sent to
-ALTER TABLE transfer ADD COLUMN alone INTEGER NOT NULL DEFAULT 0; -- a batch with it failed: it gets a task of its own
+ALTER TABLE transfer ADD COLUMN alone INTEGER NOT NULL DEFAULT 0; -- so many tasks with it failed: it gets its own one
 ALTER TABLE transfer ADD COLUMN trouble TEXT NOT NULL DEFAULT ''; -- how its last task ended, until its job has heard
 ALTER TABLE transfer ADD COLUMN trouble_text TEXT NOT NULL DEFAULT '';
 

@@ -62,7 +62,7 @@ WHERE session_id = :session_id AND path = :path
 UPDATE file SET fate = 'rejected', code = :code, reason = :reason WHERE id = :id
 
 -- name: registered
-UPDATE file SET dataset_id = :dataset_id, registered_hash = :hash, registered_at = :now WHERE id = :id
+UPDATE file SET dataset_id = :dataset_id, registered_hash = :hash, registered_at = :now, taken_over = 0 WHERE id = :id
 
 -- name: forget_records
 DELETE FROM file_record WHERE file_id = :file_id

@@ -8,9 +8,11 @@ SELECT * FROM task WHERE ended_at IS NULL AND target = :target ORDER BY +id
 -- name: open_everywhere
 SELECT * FROM task INDEXED BY task_open WHERE ended_at IS NULL ORDER BY +id
 
--- A task whose archive is not configured any more has no lane that ends it, and takes no place.
+-- A task whose archive is not configured any more has no lane that ends it, and takes no place; neither does one that
+-- waits for somebody else's.
 -- name: open_count
 SELECT count(*) FROM task WHERE ended_at IS NULL AND target IN (SELECT value FROM json_each(:targets))
+  AND (globus_id IS NOT NULL OR fault = '')
 
 -- name: of_transfer
 SELECT * FROM task WHERE id IN (SELECT task_id FROM item WHERE transfer_id = :transfer_id) ORDER BY id
@@ -19,8 +21,9 @@ SELECT * FROM task WHERE id IN (SELECT task_id FROM item WHERE transfer_id = :tr
 SELECT EXISTS (SELECT 1 FROM item JOIN task ON task.id = item.task_id
   WHERE item.transfer_id = :transfer_id AND task.ended_at IS NULL)
 
--- Transfers with files for a task, in the order in which archive jobs are claimed. A session whose older transfer is
--- still being carried waits for that: the two would have the same destinations.
+-- Transfers with files for a task, in the order in which archive jobs are claimed; what failed alone lets the others
+-- go first. A session whose older transfer is still being carried waits for that: the two would have the same
+-- destinations.
 -- name: ready
 WITH carried AS MATERIALIZED (
   SELECT DISTINCT item.transfer_id FROM task JOIN item ON item.task_id = task.id
@@ -38,7 +41,7 @@ WHERE job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state = '
   AND transfer.trouble = '' AND item.ours = 1 AND item.task_id IS NULL AND item.verified_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM busy WHERE busy.session_id = job.session_id AND busy.id <> transfer.id)
 GROUP BY transfer.id
-ORDER BY sum(item.size) - (:now - job.created_at) * 1000000, transfer.id
+ORDER BY transfer.alone > 1, sum(item.size) - (:now - job.created_at) * 1000000, transfer.id
 
 -- name: next_files
 SELECT file.path, item.size, file.mtime_ns, file.ctime_ns FROM item JOIN file ON file.id = item.file_id
@@ -50,6 +53,11 @@ ORDER BY item.file_id LIMIT :files
 UPDATE job SET state = 'queued', not_before = :now, code = '', reason = '', hint = '', updated_at = :now
 WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state = 'waiting'
   AND stage = 'archive' AND code = 'in_batch' AND target = :target
+
+-- name: look_again_after
+UPDATE transfer SET trouble = :trouble WHERE trouble = '' AND id IN (
+  SELECT item.transfer_id FROM task JOIN item ON item.task_id = task.id
+  WHERE task.ended_at IS NULL AND task.target = :target)
 
 -- name: insert
 INSERT INTO task (target, batch, label, submission_id, source_endpoint, destination_endpoint, state, files, bytes,
@@ -103,10 +111,20 @@ WHERE state = 'waiting' AND id IN (
     AND NOT EXISTS (SELECT 1 FROM item
       WHERE item.transfer_id = transfer.id AND item.task_id IS NULL AND item.verified_at IS NULL))
 
--- name: hurry
-UPDATE job SET not_before = :now
-WHERE state = 'waiting' AND id IN (
-  SELECT transfer.job_id FROM transfer WHERE transfer.id IN (SELECT transfer_id FROM item WHERE task_id = :id))
+-- name: passengers
+SELECT DISTINCT transfer_id FROM item WHERE task_id = :id
+
+-- What is left to do about a transfer of which a task has ended: files without evidence, and those that wait for a task.
+-- name: left
+SELECT trouble, (SELECT count(*) FROM item
+    WHERE item.transfer_id = transfer.id AND verified_at IS NULL AND arrived_how IS NULL) AS missing,
+  (SELECT count(*) FROM item
+    WHERE item.transfer_id = transfer.id AND verified_at IS NULL AND task_id IS NULL) AS free
+FROM transfer WHERE id = :transfer_id
+
+-- name: wait_again
+UPDATE job SET code = :code, reason = :reason, hint = :hint, updated_at = :now
+WHERE state = 'waiting' AND id = (SELECT job_id FROM transfer WHERE id = :transfer_id)
 
 -- name: seen
 UPDATE task SET progress = :progress, updated_at = :now,
@@ -136,7 +154,7 @@ UPDATE item SET task_id = NULL WHERE task_id = :id AND arrived_how IS NULL
 UPDATE transfer SET trouble = :trouble, trouble_text = :trouble_text, updated_at = :now WHERE id = :transfer_id
 
 -- name: alone
-UPDATE transfer SET alone = 1 WHERE id = :transfer_id
+UPDATE transfer SET alone = alone + 1 WHERE id = :transfer_id
 
 -- name: hurry_transfer
 UPDATE job SET not_before = :now WHERE state = 'waiting'
