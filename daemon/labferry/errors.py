@@ -135,6 +135,12 @@ CODES: dict[str, Code] = {
         "two subjects share this nickname",
         "Alyx cannot tell them apart over REST: rename one of the subjects in Alyx, then `labferry retry SESSION`.",
     ),
+    "subject_broken": Code(
+        "blocked",
+        "Alyx fails on this subject",
+        "Look in Alyx for what it cannot compute with, such as a weighing of the subject without a time; correct it,"
+        " then `labferry retry SESSION`.",
+    ),
     "same_session_elsewhere": Code(
         "blocked",
         "another folder claims the same subject, date and number",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from labferry.alyx.answers import RefusedError
 from labferry.alyx.client import AlyxClient
 from labferry.alyx.people import People
 from labferry.alyx.registration import (
+    UNRATED,
     FileToRegister,
     ProtectedFilesError,
     compare_answer,
+    datasets_named,
     delete_dataset,
     ensure_file_record,
     files_body,
@@ -205,15 +208,17 @@ def test_reg_03_two_sessions_are_named_and_blocked(alyx: Alyx) -> None:
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"users": ["nobody_at_all"]}, "alyx_refused"),
+        ({"users": ["nobody_at_all"]}, "unknown_name"),
         ({"subject": "nobody_at_all"}, "subject_not_on_alyx"),
-        ({"lab": "nolab"}, "alyx_refused"),
-        ({"projects": ["nope"]}, "alyx_refused"),
+        ({"lab": "nolab"}, "unknown_name"),
+        ({"projects": ["nope"]}, "unknown_name"),
+        ({"narrative": None}, "alyx_refused"),
     ],
 )
 def test_reg_03_a_refused_session_is_blocked_with_alyx_words(alyx: Alyx, change: dict[str, Any], code: str) -> None:
     session = alyx.new_session()
-    with pytest.raises(RefusedError, match="does not exist") as refused:
+    ((field, _),) = change.items()
+    with pytest.raises(RefusedError, match=field) as refused:
         create_session(alyx.client, {**alyx.record(session), **change})
     assert (refused.value.code, refused.value.status) == (code, 400)
     assert sessions_there(alyx, session) == 0
@@ -428,6 +433,18 @@ def test_reg_13_protected_files_are_named_and_nothing_is_written(alyx: Alyx) -> 
     assert (type(refused.value), refused.value.code) == (RefusedError, "protected")
 
 
+def test_a_rating_that_is_not_sent_along_is_forgotten(alyx: Alyx) -> None:
+    session, remote = alyx.registered_session()
+    (file,) = some_files(1)
+    (registered,) = post_files(alyx.client, body_of(alyx, session, [file]))
+    for rated in (replace(file, qc="WARNING"), file):
+        alyx.client.patch(f"/datasets/{registered.id}", {"qc": "WARNING"})
+        body = body_of(alyx, session, [rated])
+        assert compare_answer(body, post_files(alyx.client, body)) == []
+        (there,) = registered_datasets(alyx.client, remote.id).values()
+        assert there.qc == (rated.qc or UNRATED)
+
+
 # --- the orphan race --------------------------------------------------------------------------------------
 
 
@@ -451,6 +468,9 @@ def test_an_orphan_is_found_named_and_repaired(alyx: Alyx) -> None:
     assert "orphan_dataset" in collide(alyx, body)
     datasets = registered_datasets(alyx.client, remote.id)
     assert datasets.orphans
+    for orphan in datasets.orphans:
+        assert orphan in datasets_named(alyx.client, remote.id, orphan.key)
+        assert len(datasets_named(alyx.client, remote.id, orphan.key)) == len(datasets.doubled[orphan.key])
     assert all(not orphan.file_records for orphan in datasets.orphans)
     assert all(datasets[orphan.key].file_records for orphan in datasets.orphans)
     with pytest.raises(RefusedError) as refused:

@@ -229,7 +229,7 @@ def test_ruling_28_the_state_shows_everything_and_no_secret(tester: Puppeteer) -
     state = tester.http.get("/_sandbox/state").json()
     assert set(state) == {
         "labs", "repositories", "users", "subjects", "sessions", "datasets", "insertions", "weighings",
-        "water_administrations", "notes", "tags", "revisions", "globus",
+        "water_administrations", "notes", "tasks", "tags", "revisions", "globus",
     }  # fmt: skip
     assert state["sessions"][0]["json"] == {"a": [1]}
     (dataset,) = state["datasets"]

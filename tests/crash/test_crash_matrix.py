@@ -104,7 +104,7 @@ def borrowed(labs: queue.SimpleQueue[Lab]) -> Iterator[Lab]:
 
 
 def small_session() -> RigSession:
-    """Return a session whose files are in two folders and fill two requests of two: with all that Alyx is told of it."""
+    """Return a session with all that Alyx is told of one; its files are in two folders and fill two requests of two."""
     whole = plan_session(*SESSION, scale=0.05)
     return dataclasses.replace(whole, files=tuple(file for file in whole.files if file.path.endswith(FILES)))
 
@@ -181,5 +181,6 @@ def test_ruling_32_every_request_is_a_crash_point(
     chosen = [one for one in found if one.service == service and (one.changes_something or way != "late")]
     assert chosen
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        wrong = list(pool.map(lambda point: differences(labs, expected, point, way), chosen))
-    assert [one for several in wrong for one in several] == []
+        each = pool.map(lambda point: differences(labs, expected, point, way), chosen)
+        wrong = [line for lines in each for line in lines]
+    assert not wrong, "\n".join(wrong)

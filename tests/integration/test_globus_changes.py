@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from labferry.engine.globus.endings import PATIENCE
 from labferry.engine.reports.status import current_conditions
 from labferry.journal.rows import SessionRow
 from labferry.model import JobState, Stage
@@ -249,12 +250,12 @@ def test_a_new_path_is_looked_at_before_what_waits_is_sent_there(bench: GlobusBe
 
 
 def test_a_new_endpoint_is_looked_at_before_what_waits_is_sent_there(bench: GlobusBench) -> None:
-    plain = {'naming = "alyx"\nrepository = "auto"': 'naming = "plain"\nrepository = ""', SERVER: 'path = "/copies"'}
-    bench.restart(plain)
+    copies = bench.sandbox.places.root / "copies"
+    plain = 'naming = "plain"\nrepository = ""'
+    bench.restart({'naming = "alyx"\nrepository = "auto"': plain, SERVER: f'path = "{copies}"'})
     _, session = bench.registered()
     assert bench.step(Stage.ARCHIVE).code == "in_batch"
-    copies = bench.sandbox.places.root / "copies"
-    bench.restart({SERVER_ENDPOINT: LOCAL_ENDPOINT, 'path = "/copies"': f'path = "{copies}"'})
+    bench.restart({SERVER_ENDPOINT: LOCAL_ENDPOINT})
     place = copies / PATH / WHEEL
     place.parent.mkdir(parents=True)
     place.write_bytes(b"somebody else's")
@@ -299,6 +300,23 @@ def test_what_travelled_to_an_old_path_travels_again_to_the_new_one(bench: Globu
     order = [kind for kind, _ in bench.log()]
     marked = order.index("PATCH /files/*")
     assert max(n for n, kind in enumerate(order) if kind == "POST /v0.10/transfer") < marked
+
+
+def test_what_an_old_task_did_not_bring_goes_to_the_new_path_only(bench: GlobusBench) -> None:
+    first = stalled(bench)
+    bench.restart({SERVER: 'path = "/new/{lab}"'})
+    bench.fault(action="task", becomes="FAILED", code="QUOTA_EXCEEDED")
+    bench.sandbox.faults.remove(1)
+    bench.wait_for_end()
+    bench.look()
+    for _ in range(3):  # a try, the look at the new place, a task
+        bench.clock.pass_by(PATIENCE)
+        bench.rest()
+    assert bench.is_archived(first)
+    old, new = lines(bench)
+    assert all(one.startswith("/cortexlab/") for one in old)
+    assert all(one.startswith("/new/cortexlab/") for one in new)
+    assert bench.archived("cortexlab") == {}
 
 
 def test_map_02_a_corrected_mapping_counts_for_what_was_planned(make: Make) -> None:

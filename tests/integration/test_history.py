@@ -11,6 +11,7 @@ import pytest
 
 from labferry.engine.history.releasing import chosen, release
 from labferry.engine.reports.backlog import backlog
+from labferry.engine.reports.verify import verify
 from labferry.model import JobState, SessionState
 from support.past import DATASETS, FILES, FOREIGN, MONTH, SESSION, Past, md5_of
 
@@ -147,6 +148,18 @@ def test_ruling_02_what_is_known_to_alyx_and_not_archived_is_adopted_and_said(pa
     assert (found["verdict"], found["code"]) == ("adopted", "history_unarchived")
     assert "3 of them not in archive server" in found["message"]
     assert "labferry backlog release" in found["hint"]
+
+
+@pytest.mark.parametrize("md5", [FOREIGN, None])
+def test_what_was_taken_over_can_be_verified(past: Past, md5: str | None) -> None:
+    past.write()
+    eid = past.register(md5=md5)
+    past.adopt()
+    assert verify(past.context, past.row())["verdict"] == "ok"
+    (row, *_) = past.alyx("GET", f"/datasets?session={eid}")["results"]
+    past.alyx("PATCH", f"/datasets/{row['url'][-36:]}", {"hash": "e" * 32})
+    found = verify(past.context, past.row())
+    assert (found["verdict"], found["alyx"]["differing"]) == ("differs", 1)
 
 
 def test_ruling_02_two_sessions_of_one_name_in_alyx_are_backlog(past: Past) -> None:

@@ -349,7 +349,7 @@ def test_ruling_17_a_waiting_session_says_what_it_waits_for(bench: StageBench) -
 # --- the whole daemon -------------------------------------------------------------------------------------
 
 
-def test_ruling_17_ruling_22_a_root_with_three_archives_is_archived_when_all_have_it(tmp_path: Path) -> None:
+def test_ruling_15_ruling_17_ruling_22_a_root_with_three_archives_is_archived_when_all_have_it(tmp_path: Path) -> None:
     nas = tmp_path / "nas"
     nas.mkdir()
     settings = observing(

@@ -567,6 +567,24 @@ def test_progress_is_told_and_stored_with_every_chunk(chunky: StageBench) -> Non
     assert chunky.journal.jobs.get(job.id).bytes_left == 0
 
 
+def test_a_failure_after_chunks_that_went_well_is_not_one_of_many_in_a_row(chunky: StageBench) -> None:
+    giant = begin_giant(chunky, 4)
+    for _ in range(3):
+        fail(chunky, "deadlock detected", match={"text": "POST /register-file", "n": 2})
+        move = chunky.step(Stage.REGISTER)
+        assert (move.state, move.code, move.failures) == (JobState.WAITING, "alyx_error", 0)
+        chunky.clock.pass_by(60)
+    assert chunky.step(Stage.REGISTER).state is JobState.DONE
+    assert len(chunky.datasets(giant)) == 4
+
+
+def test_a_failure_without_progress_counts(chunky: StageBench) -> None:
+    begin_giant(chunky)
+    fail(chunky, "deadlock detected")
+    move = chunky.step(Stage.REGISTER)
+    assert (move.state, move.code, move.failures) == (JobState.QUEUED, "alyx_error", 1)
+
+
 def test_the_stop_does_not_wait_for_a_giant_and_the_next_life_sends_the_rest(chunky: StageBench) -> None:
     giant = begin_giant(chunky, 3)
     job = chunky.journal.jobs.claim(Stage.REGISTER)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from labferry.engine.dependencies import Health
+from labferry.errors import UnexplainedError
 from labferry.model import JobState, Stage
 from support.records import DAY, DESCRIPTION, NUMBER, SETTINGS, SUBJECT, new_settings, old_settings, trial
 from support.sessions import (
@@ -319,6 +321,37 @@ def test_reg_15_a_subject_that_moves_to_another_lab_is_seen_within_minutes(bench
         db.run("UPDATE subject SET lab = 'cortexlab' WHERE nickname = ?", SUBJECT)
     bench.clock.pass_by(601)
     assert people.subject(SUBJECT).lab == "cortexlab"
+
+
+def test_reg_15_a_subject_that_moved_is_asked_for_before_a_person_is(bench: StageBench) -> None:
+    learn(bench, labs=[{"name": "thirdlab"}], subjects=[{"nickname": "mover", "lab": "thirdlab"}])
+    assert bench.context.people.subject("mover").lab == "thirdlab", "a lab without a repository here"
+    with bench.sandbox._store.database() as db, db.transaction():
+        db.run("UPDATE subject SET lab = 'cortexlab' WHERE nickname = 'mover'")
+    _, session = bench.write("mover/2026-03-02/001", WHEEL)
+    assert bench.step(Stage.RESOLVE).state is JobState.QUEUED
+    row = bench.journal.sessions.get(session.id)
+    assert row is not None
+    assert (row.lab, row.repository) == ("cortexlab", "cortexlab_SR")
+
+
+def test_reg_15_a_subject_that_alyx_fails_on_is_blocked_and_keeps_nobody_else_back(bench: StageBench) -> None:
+    with pytest.raises(UnexplainedError):
+        bench.alyx("POST", "/weighings", {"subject": SUBJECT, "weight": 20.0, "date_time": None})
+    move = register(bench, {**task(), **WHEEL})
+    assert (move.state, move.code) == (JobState.BLOCKED, "subject_broken")
+    assert SUBJECT in move.reason
+    assert "without a time" in move.hint
+    bench.write("KS005/2026-03-02/001", WHEEL)
+    assert bench.run_until(Stage.REGISTER).state is JobState.DONE
+    assert all(one.state is not Health.DOWN for one in bench.context.dependencies.snapshot())
+
+
+def test_reg_15_an_alyx_that_fails_on_everything_is_down(bench: StageBench) -> None:
+    failing = {"when": "before", "action": "status", "status": 500, "body": {"detail": ""}, "times": None}
+    bench.sandbox.faults.add({"match": {"regexp": "^GET"}, **failing})
+    move = register(bench, {**task(), **WHEEL})
+    assert (move.state, move.code) == (JobState.WAITING, "alyx_down")
 
 
 # --- ruling 12: what a person typed stays -----------------------------------------------------------------

@@ -235,8 +235,12 @@ class TaskMachine(RuleBasedStateMachine):
             self.transfers[transfer].where[file] = "arrived" if (transfer, file) in brought else "free"
         for transfer in heard:
             self.transfers[transfer].trouble = True
-        waiting = [t for t in {t for t, _ in keys} if not self.transfers[t].superseded]
-        assert all(self.job_of(t).not_before <= self.clock.now() for t in waiting), "its jobs are due"
+        for transfer in {t for t, _ in keys if not self.transfers[t].superseded}:
+            one, job = self.transfers[transfer], self.job_of(transfer)
+            if one.trouble or set(one.where.values()) == {"arrived"}:
+                assert job.not_before <= self.clock.now(), "there is something to hear, or to verify"
+            elif self.free(transfer):
+                assert job.code == "in_batch", "the rest waits for the next task"
 
     def job_of(self, transfer: int) -> JobRow:
         return self.journal.jobs.get(self.journal.transfers.get(transfer).job_id)

@@ -1,4 +1,4 @@
-"""Crash points: every request of an undisturbed run, and the ways in which the daemon may die or be left alone there."""
+"""Crash points: every request of an undisturbed run, and the ways in which the daemon may die or be left alone."""
 
 from __future__ import annotations
 

@@ -24,7 +24,12 @@ def said(status: int, text: str, key: str = "detail") -> LabferryError:
 
 REFUSALS = [
     (500, 'No dataset type found for filename "_ibl_x.values.npy"', "dataset_type", "_ibl_x.values.npy"),
-    (500, 'Multiple matching dataset types found for filename "w.x.npy": \n<DatasetType a>', "several_dataset_types", "w.x.npy"),
+    (
+        500,
+        'Multiple matching dataset types found for filename "w.x.npy": \n<DatasetType a>',
+        "several_dataset_types",
+        "w.x.npy",
+    ),
     (500, "DataFormat matching query does not exist.", "data_format", ""),
     (500, "LabMember matching query does not exist.", "unknown_user", ""),
     (500, "get() returned more than one Subject -- it returned 2!", "ambiguous_subject", ""),

@@ -66,6 +66,12 @@ def test_show_begins_with_what_a_person_must_do(daemon: ControlStub) -> None:
     assert any(line.startswith("nas active 12 of 41 1.20 MB of 45.0 MB /mnt/nas/archive/") for line in lines)
 
 
+def test_show_ends_with_the_remarks(daemon: ControlStub) -> None:
+    remark = {"code": "water_skipped", "text": "no water was sent: 1 found, 2 expected"}
+    daemon.answers["/v1/session"] = {**shown(), "remarks": [remark]}
+    assert run(daemon, "show", EID)[-2:] == ["Remarks", "water_skipped no water was sent: 1 found, 2 expected"]
+
+
 def test_show_of_a_session_that_waits_says_for_what(daemon: ControlStub) -> None:
     waits = {"code": "waiting_signal", "message": "no completion signal yet", "since": "2024-05-31T10:00:00.000Z"}
     daemon.answers["/v1/session"] = {

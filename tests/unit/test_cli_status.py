@@ -193,3 +193,12 @@ def test_watch_with_json_is_one_envelope_per_look(daemon: ControlStub) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
     assert [look["data"]["pid"] for look in looks] == [4711, 4711]
+
+
+def test_what_is_still_to_be_asked_about_history_is_no_backlog_yet(daemon: ControlStub) -> None:
+    asking = shown(daemon, {**status(sessions={"backlog": 12_345}), "history": {"unasked": 12_345}}, 0)
+    assert "history: Alyx is asked about 12,345 old sessions, one by one" in asking
+    assert "labferry backlog" not in asking
+    asked = shown(daemon, {**status(sessions={"backlog": 3, "adopted": 12_342}), "history": {"unasked": 0}}, 0)
+    assert "Alyx is asked about" not in asked
+    assert "labferry backlog" in asked

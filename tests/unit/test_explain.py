@@ -53,6 +53,15 @@ def test_win_04_ok_archived(world: World) -> None:
     assert f"completion signal {FLAG} seen" in facts(found)
 
 
+def test_win_04_remarks_are_evidence_and_only_the_first_are_told(world: World) -> None:
+    row = world.archived()
+    world.journal.sessions.remark(row.id, [("odd_trials", f"line {number} ends early") for number in range(7)])
+    told = facts(ask(world))
+    assert "remark odd_trials: line 0 ends early" in told
+    assert "2 more remarks" in told
+    assert "line 6" not in told
+
+
 def test_win_04_ok_archived_stays_so_without_the_folder(world: World) -> None:
     world.archived()
     world.folder_of().rmdir()

@@ -91,6 +91,16 @@ def test_show_has_every_field_of_the_contract(world: World) -> None:
     assert json.loads(json.dumps(data)) == data
 
 
+def test_ruling_09_ruling_11_show_has_the_remarks(world: World) -> None:
+    row = world.archived()
+    assert show(world.context, row)["remarks"] == []
+    world.journal.sessions.remark(row.id, [("water_skipped", "1 found, 2 expected"), ("concurrent_creator", "twice")])
+    assert show(world.context, row)["remarks"] == [
+        {"code": "concurrent_creator", "text": "twice"},
+        {"code": "water_skipped", "text": "1 found, 2 expected"},
+    ]
+
+
 def test_show_of_an_archived_session(world: World) -> None:
     row = world.archived(files=[("alf/trials.table.pqt", DATASET), ("notes.txt", UNMATCHED)])
     data = show(world.context, row)

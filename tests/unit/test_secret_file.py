@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give fi
 
 
 @pytest.fixture(autouse=True)
-def _open_umask() -> object:
+def _open_umask() -> Iterator[None]:
     old = os.umask(0)
     yield
     os.umask(old)

@@ -72,6 +72,13 @@ class ProtectedFilesError(RefusedError):
         self.names = names
 
 
+class FailedLookError(UnavailableError):
+    """Alyx failed on a question. It may be that it fails on all, or only on what this one is about."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(DEPENDENCY, "alyx_down", message)
+
+
 class UnknownNameError(RefusedError):
     """A request names something that Alyx does not have; nothing of the request was carried out.
 
@@ -236,7 +243,7 @@ def classify(method: str, path: str, status: int, body: object) -> LabferryError
         # This one request fails, and nobody knows why: no reason to keep all others from Alyx.
         return UnexplainedError("alyx_error", f"Alyx failed on {request}: {said}")
     if status >= 500:
-        return UnavailableError(DEPENDENCY, "alyx_down", f"Alyx failed on {request} with {status}: {said}")
+        return FailedLookError(f"Alyx failed on {request} with {status}: {said}")
     return RefusedError("alyx_refused", f"Alyx refused {request} with {status}: {said}", status=status)
 
 
@@ -245,7 +252,8 @@ def explanation(body: Json) -> str:
     for key in ("error", "detail"):
         if body.get(key):
             return str(body[key]).strip()
-    fields = (f"{key}: {_joined(value)}" for key, value in body.items() if key not in ("status_code", "details"))
+    told = {key: value for key, value in body.items() if key not in ("status_code", "details") and value != ""}
+    fields = (f"{key}: {_joined(value)}" for key, value in told.items())
     return "; ".join(fields) or "no explanation"
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from labferry.alyx.answers import FailedLookError
 from labferry.alyx.client import AlyxClient
 from labferry.alyx.fields import Json, text, texts
 from labferry.errors import BlockedError
@@ -45,19 +46,18 @@ class People:
         self._subjects: dict[str, tuple[float, tuple[Subject, ...]]] = {}
         self._users: tuple[float, frozenset[str]] | None = None
 
-    def subject(self, nickname: str) -> Subject:
+    def subject(self, nickname: str, max_age: float = MAX_AGE) -> Subject:
         """Return the only subject of this name; what is missing or ambiguous is asked for again, as it may be new.
 
         Raises
         ------
         BlockedError
-            `subject_not_on_alyx`, or `ambiguous_subject` naming the labs: Alyx cannot tell the two apart (ruling 14).
+            `subject_not_on_alyx`; `ambiguous_subject` naming the labs: Alyx cannot tell the two apart (ruling 14);
+            `subject_broken`: Alyx fails on this one.
         """
         known = self._subjects.get(nickname)
-        if known is None or len(known[1]) != 1 or self._clock.monotonic() - known[0] > MAX_AGE:
-            rows = self._client.list_all("/subjects", {"nickname": nickname})
-            found = tuple(_subject(row) for row in rows if text(row, "nickname") == nickname)
-            known = (self._clock.monotonic(), found)
+        if known is None or len(known[1]) != 1 or self._clock.monotonic() - known[0] >= max_age:
+            known = (self._clock.monotonic(), self._look_for(nickname))
             with self._lock:
                 self._subjects[nickname] = known
         found = known[1]
@@ -67,6 +67,15 @@ class People:
             labs = ", ".join(sorted(one.lab for one in found))
             raise BlockedError("ambiguous_subject", f"ambiguous subject {nickname} in {labs}")
         return found[0]
+
+    def _look_for(self, nickname: str) -> tuple[Subject, ...]:
+        """Ask for the subjects of a name. Alyx computes about each one's weight, and that may fail."""
+        try:
+            rows = self._client.list_all("/subjects", {"nickname": nickname})
+        except FailedLookError as error:
+            self._client.get("/users", {"limit": 1})  # raises where it fails on everything
+            raise BlockedError("subject_broken", f"Alyx cannot show the subject {nickname}: {error.message}") from error
+        return tuple(_subject(row) for row in rows if text(row, "nickname") == nickname)
 
     def users(self, wanted: Collection[str]) -> frozenset[str]:
         """Return which of the wanted users Alyx has; those that it did not have a while ago are asked for again."""

@@ -45,7 +45,7 @@ def backlog(
     subject: str | None,
     limit: int | None,
 ) -> None:
-    """Show the sessions that are older than labferry, and release or ignore those that Alyx does not have as they are.
+    """Show the sessions that were there before labferry; release or ignore those that Alyx does not have as they are.
 
     `release` makes ordinary sessions of them: they are registered and archived. `ignore` leaves them alone. Both take a
     portion of the backlog, or only SESSION (a path, subject/date/number or an eid), whatever became of it.

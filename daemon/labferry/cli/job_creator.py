@@ -40,14 +40,12 @@ def find(top: str = "/") -> tuple[list[str], list[str]]:
     found, closed = [], []
     for pattern in PLACES:
         folder = os.path.dirname(os.path.join(top, pattern))
-        if "*" not in folder and os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
+        if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
             closed.append(folder)
-        for path in sorted(glob.glob(os.path.join(top, pattern))):
+        for path in filter(os.path.isfile, sorted(glob.glob(os.path.join(top, pattern)))):
             try:
                 if any(map(_starts_it, _lines(path))):
                     found.append(path)
-            except IsADirectoryError:
-                continue
             except OSError:
                 closed.append(path)
     found += (

@@ -335,7 +335,6 @@ class Api:
             raise LabferryError("bad_request", 'Name one "session", or say "all": true.')
         return [find(self._context, named)] if named else everything(self._context, _text(request.body, "code"))
 
-
     def _of_old(self, request: Request, portion: int) -> list[SessionRow]:
         """Return the session of old that the body names, or a portion of the backlog."""
         body = request.body

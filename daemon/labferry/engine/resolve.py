@@ -30,14 +30,15 @@ class Resolve:
         session = context.session_of(job)
         root = context.root_of(session)
         require_key(context, session)
-        beat("asking Alyx for subject and repositories", 3 * context.config.alyx.timeout)
+        beat("asking Alyx for subject and repositories", 6 * context.config.alyx.timeout)
         subject = context.people.subject(session.subject)  # asked for also where the lab is configured: it must be one
         lab = root.lab or subject.lab
         context.reachable(ALYX)
         try:
             repository = self._repository(root, lab, context.words())
         except BlockedError:
-            # Before a person is asked: somebody may have put it right since the words were fetched.
+            # Before a person is asked: somebody may have put it right since all that was fetched.
+            lab = root.lab or context.people.subject(session.subject, max_age=0).lab
             repository = self._repository(root, lab, context.vocabulary.get(context.alyx, max_age=0))
         context.journal.sessions.resolved(session.id, lab, repository)
         return Done()

@@ -65,6 +65,10 @@ def require_registrable(context: Context, row: SessionRow) -> None:
             "Set `register = true` of the root.",
         )
     context.folder_of(row)
+    if row.history is not None:
+        raise LabferryError(
+            "not_settled", f"{name} is history: it is left alone.", f"`labferry backlog release {name}` changes that."
+        )
     if row.complete_at is None:
         raise LabferryError(
             "not_settled",

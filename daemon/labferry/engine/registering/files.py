@@ -15,11 +15,12 @@ from labferry.engine.registering.patience import Patience
 from labferry.engine.registering.plan import Plan, Plans
 from labferry.engine.registering.repair import Repair
 from labferry.engine.registering.wish import Wish
-from labferry.errors import BlockedError, ChangedError, NotYetError
+from labferry.errors import BlockedError, ChangedError, NotYetError, UnexplainedError
 from labferry.journal.rows import FileRow, JobRow, SessionRow, StepRow
 from labferry.model import Stage, show_path
 
 LOOK_STEP = "look"
+AGAIN = 10.0  # seconds after a failure that Alyx does not explain, where others before it were no failures
 LANE = (Stage.REGISTER, Stage.RESOLVE)
 Beat = Callable[[str, float], None]
 
@@ -57,11 +58,17 @@ class EnsureFiles:
             `orphan_young`: a row must become older before it is known what it is.
         """
         plan = self._plans.take(job.id) or self._plan(job, session, eid, beat, fresh=fresh)
+        began_with = plan.files_left
         while plan.unmarked or plan.files_left:
             try:
                 self._next(job, session, folder, plan, beat)
             except DoubledRowsError:
                 plan = self._plan(job, session, eid, beat, searched=True)
+            except UnexplainedError as error:
+                if plan.files_left == began_with:
+                    raise
+                # Not one of many failures in a row: a giant session meets some on its way.
+                raise NotYetError(error.code, error.message, AGAIN) from error
             self._give_way(job, plan)
         if plan.uncertain:
             self._check(session, eid, plan, beat)

@@ -32,9 +32,9 @@ WAITING_VERDICTS = {
 }
 LEFT_ALONE = (SessionState.ADOPTED, SessionState.IGNORED)
 OF_OLD = {
-    History.ADOPTED: (Verdict.ADOPTED, "taken over as it is"),
+    History.ADOPTED: (Verdict.ADOPTED, "is taken over as it is"),
     History.BACKLOG: (Verdict.BACKLOG, "waits for a decision"),
-    History.IGNORED: (Verdict.IGNORED_RULE, "left alone"),
+    History.IGNORED: (Verdict.IGNORED_RULE, "is left alone"),
 }
 RUNNING_VERDICTS = {
     Stage.RESOLVE: Verdict.REGISTERING,
@@ -143,11 +143,11 @@ def _of_old(row: SessionRow) -> Explanation:
     if row.history is None or row.history is History.UNASKED:
         return Explanation(
             Verdict.BACKLOG,
-            "It is older than labferry. Alyx is asked what it has of it; nothing is read or sent.",
+            "It was there before labferry. Alyx is asked what it has of it; nothing is read or sent.",
             next=Fact("Alyx is asked in its turn"),
         )
     verdict, beginning = OF_OLD[row.history]
-    return Explanation(verdict, f"It is older than labferry, and {beginning}: {row.history_why}.", row.history_code)
+    return Explanation(verdict, f"It was there before labferry and {beginning}: {row.history_why}.", row.history_code)
 
 
 def _settling(context: Context, row: SessionRow) -> Explanation:

@@ -90,12 +90,12 @@ def _repositories(there: RemoteDataset) -> set[str]:
 
 def _compare(row: FileRow, there: RemoteDataset | None, remote: SessionDatasets) -> Iterator[Finding]:
     name = show_path(row.path)
+    sealed = row.registered_hash if row.taken_over else row.md5
     if there is None:
         yield Finding(row.path, "missing", f"{name} is not in Alyx")
     elif there.key in remote.doubled:
         yield Finding(row.path, "doubled", f"{name} is in Alyx {len(remote.doubled[there.key])} times")
-    elif there.hash != row.md5:
-        held, sealed = there.hash or "none", row.md5 or "none"
-        yield Finding(row.path, "hash", f"{name}: Alyx holds MD5 {held}, sealed was {sealed}")
+    elif there.hash != sealed:
+        yield Finding(row.path, "hash", f"{name}: Alyx holds MD5 {there.hash or 'none'}, sealed was {sealed or 'none'}")
     elif there.size != row.size:
         yield Finding(row.path, "size", f"{name}: Alyx holds {there.size} bytes, sealed were {row.size}")

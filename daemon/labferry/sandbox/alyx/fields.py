@@ -155,11 +155,19 @@ def integer(bits: int = 32) -> Parser:
 
 
 def number(_: Database, value: object) -> object:
-    """Parse a number."""
+    """Parse a number; a truth value is 1 or 0."""
     try:
-        return float(str(value))
+        return float(int(value)) if isinstance(value, bool) else float(str(value))
     except ValueError as error:
         raise ComplaintError("A valid number is required.") from error
+
+
+def amount(db: Database, value: object) -> object:
+    """Parse a number that is not negative."""
+    found = number(db, value)
+    if isinstance(found, float) and found < 0:
+        raise ComplaintError("Ensure this value is greater than or equal to 0.")
+    return found
 
 
 def boolean(_: Database, value: object) -> object:

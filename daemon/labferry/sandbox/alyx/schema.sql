@@ -238,7 +238,7 @@ CREATE INDEX IF NOT EXISTS note_object ON note (object_id);
 CREATE TABLE IF NOT EXISTS weighing (
     id TEXT PRIMARY KEY,
     subject TEXT NOT NULL REFERENCES subject ON DELETE CASCADE,
-    date_time TEXT NOT NULL,
+    date_time TEXT,
     weight REAL NOT NULL,
     user TEXT REFERENCES user ON DELETE SET NULL
 ) STRICT;
@@ -258,7 +258,7 @@ CREATE TABLE IF NOT EXISTS task (
     id TEXT PRIMARY KEY,
     session TEXT REFERENCES session ON DELETE CASCADE,
     name TEXT,
-    status TEXT NOT NULL,
+    status TEXT,
     executable TEXT,
     graph TEXT,
     priority INTEGER,

@@ -28,6 +28,7 @@ from labferry.sandbox.http import Response, json_response
 
 
 def _show(call: Call, row: Row) -> dict[str, object]:
+    weights.require_water_control(call, row["id"])
     session_projects = (
         "SELECT DISTINCT project FROM session_project JOIN session ON session.id = session "
         "WHERE subject = ? ORDER BY project"

@@ -1,6 +1,6 @@
 """Tasks: what a processing pipeline still has to do for a session.
 
-Room: sandbox. They are deleted with their session.
+Room: sandbox. They are deleted with their session. One without a status can neither be shown nor listed.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from typing import cast
 
-from labferry.sandbox.alyx.answers import FailedError, missing
+from labferry.sandbox.alyx.answers import FailedError, invalid, missing
 from labferry.sandbox.alyx.api import Call, Route
 from labferry.sandbox.alyx.fields import ComplaintError, Field, anything, check, integer, reference, row_id, text
 from labferry.sandbox.alyx.queries import Column, Listing, Parameter
@@ -25,7 +25,7 @@ def _status(_: Database, value: object) -> object:
 
 
 _FIELDS = (
-    reference("session", row_id("session"), null=True),
+    reference("session", row_id("session"), required=True, null=True),
     Field("name", text(64), null=True),
     Field("status", _status),
     Field("executable", text(128), null=True),
@@ -40,6 +40,8 @@ _NEVER_GIVEN = ("data_repository", "io_charge", "gpu", "cpu", "ram", "time_out_s
 
 
 def _show(_: Call, row: Row) -> dict[str, object]:
+    if row["status"] is None:  # the real one's default is none of the states
+        raise FailedError("list index out of range")
     shown = {field.name: row[field.name] for field in _FIELDS}
     return {
         **shown,
@@ -63,12 +65,12 @@ def _read(call: Call) -> Response:
 
 
 def _create(call: Call) -> Response:
-    row = {"id": new_id(), "status": _STATES[0], "datetime": call.now, **_columns(call)}
+    row = {"id": new_id(), "datetime": call.now, **_columns(call)}
     try:
         call.db.insert("task", row)
     except sqlite3.IntegrityError as error:
-        message = 'duplicate key value violates unique constraint "unique_name_arguments_per_session"'
-        raise FailedError(message) from error
+        message = "The fields name, session, arguments must make a unique set."
+        raise invalid({"non_field_errors": [message]}) from error
     return json_response(201, _show(call, _row(call, str(row["id"]))))
 
 

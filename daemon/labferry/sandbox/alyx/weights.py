@@ -1,6 +1,7 @@
 """Weighings and water administrations.
 
-Room: sandbox. Neither is unique: the same POST twice is two of them.
+Room: sandbox. Neither is unique: the same POST twice is two of them. A weighing is kept before anything is computed
+from it, so a 500 does not mean that it is not there.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import cast
 
 from labferry.sandbox.alyx.answers import FailedError, missing
 from labferry.sandbox.alyx.api import Call, Route
-from labferry.sandbox.alyx.fields import Field, boolean, check, moment, named, number, reference, row_id, subject
+from labferry.sandbox.alyx.fields import Field, amount, boolean, check, moment, named, reference, row_id, subject
 from labferry.sandbox.alyx.queries import Column, Listing, Parameter
 from labferry.sandbox.alyx.store import Row, Value, new_id
 from labferry.sandbox.http import Response, json_response
@@ -26,6 +27,18 @@ def of_subject(call: Call, subject_id: str) -> dict[str, object]:
         "weighings": [show_weighing(call, weighing) for weighing in weighings],
         "water_administrations": [show_water(call, water) for water in waters],
     }
+
+
+def require_water_control(call: Call, subject_id: str) -> None:
+    """Fail as the real server does for an animal that has a weighing without a time: it cannot be computed about.
+
+    Raises
+    ------
+    FailedError
+        Without a word.
+    """
+    if call.db.one("SELECT 1 FROM weighing WHERE subject = ? AND date_time IS NULL", subject_id):
+        raise FailedError("")
 
 
 _USER = reference("user", named("user", "username"))
@@ -98,13 +111,13 @@ WATERS = Listing(
 _WEIGHING_FIELDS = (
     reference("subject", subject, required=True),
     Field("date_time", moment, null=True),
-    Field("weight", number, required=True, kind="number"),
+    Field("weight", amount, required=True, kind="number"),
     _USER,
 )
 _WATER_FIELDS = (
     reference("subject", subject, required=True),
     Field("date_time", moment, null=True),
-    Field("water_administered", number, null=True, kind="number"),
+    Field("water_administered", amount, null=True, kind="number"),
     reference("water_type", named("water_type")),
     _USER,
     reference("session", row_id("session")),
@@ -116,6 +129,7 @@ def _weigh(call: Call) -> Response:
     values = check(_WEIGHING_FIELDS, call.db, call.data)
     row = {"id": new_id(), "date_time": call.now, "user": call.username, **values}
     call.db.insert("weighing", cast("dict[str, Value]", row))
+    require_water_control(call, str(row["subject"]))  # the weighing is there all the same
     created = call.db.all(f"{_WEIGHINGS} WHERE w.id = ?", str(row["id"]))[0]
     return json_response(201, show_weighing(call, created))
 

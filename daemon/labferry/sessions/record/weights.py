@@ -68,10 +68,12 @@ def recorder(run: TaskRun) -> str | None:
 
 
 def weights(runs: Iterable[TaskRun], remarks: list[Remark]) -> tuple[Weight, ...]:
-    """Return one weighing per task whose settings have a weight; the others get a remark."""
+    """Return one weighing per task whose settings have a weight; the others that should have one get a remark."""
     found: dict[datetime, Weight] = {}
     for run in runs:
         settings = run.settings
+        if settings.weight is None and settings.is_passive:
+            continue  # nobody weighs an animal again between two tasks
         if settings.weight is None:
             remarks.append(Remark("weight_skipped", f"{run.collection}: no weighing, {settings.no_weight}"))
         elif settings.start in found:

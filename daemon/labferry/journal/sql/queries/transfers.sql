@@ -10,8 +10,9 @@ WHERE job.session_id = :session_id ORDER BY transfer.id
 
 -- name: copies
 SELECT transfer.target, transfer.base, item.destination, item.md5, item.verified_at, item.verified_how
-FROM item JOIN transfer ON transfer.id = item.transfer_id
-WHERE item.file_id = :file_id AND item.verified_at IS NOT NULL ORDER BY transfer.id
+FROM file JOIN job ON job.session_id = file.session_id JOIN transfer ON transfer.job_id = job.id
+  JOIN item ON item.transfer_id = transfer.id AND item.file_id = file.id
+WHERE file.id = :file_id AND item.verified_at IS NOT NULL ORDER BY transfer.id
 
 -- name: insert
 INSERT INTO transfer (job_id, target, base, batch, source, endpoint, state, bytes_total, files_total, started_at,
