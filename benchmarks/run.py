@@ -55,6 +55,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "seal_threads": Benchmark("seal", "≥", "run_threads"),
     "journal": Benchmark("journal", "≥"),
     "status_wall": Benchmark("status_wall", "≤"),
+    "register_memory": Benchmark("register_memory", "≤"),
     "globus_requests": Benchmark("globus_requests", "≤"),
     "globus_plan": Benchmark("globus_plan", "≤"),
     "globus_plan_rss": Benchmark("globus_plan", "≤", "run_memory"),

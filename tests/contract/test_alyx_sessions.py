@@ -146,6 +146,13 @@ def test_ruling_09_what_hangs_on_a_session_is_seen(alyx: Alyx, thing: str) -> No
     assert used_for(alyx.client, get_session(alyx.client, created.id)) == [thing]
 
 
+def test_ruling_09_a_task_that_alyx_cannot_show_hangs_on_a_session_too(alyx: Alyx) -> None:
+    _, created = alyx.registered_session()
+    with pytest.raises(RefusedError):  # it has no status, and is there all the same
+        alyx.client.post("/tasks", {"name": "RegisterRaw", "session": created.id})
+    assert used_for(alyx.client, created) == ["tasks"]
+
+
 def test_reg_03_a_session_that_is_not_there_has_no_tasks_and_no_datasets_to_list(alyx: Alyx) -> None:
     for path in ("/tasks", "/datasets"):
         with pytest.raises(RefusedError) as refused:

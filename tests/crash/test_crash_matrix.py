@@ -18,169 +18,76 @@ A directory archive makes no requests of its own; the random kills hit it.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import datetime as dt
-import queue
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+import json
+from collections.abc import Iterator
 
 import pytest
 
-from labferry.sandbox.rig import RigSession, plan_session, write_session
+from labferry.sandbox.rig import Kind, plan_session
 from support.compare import require_carried_once, without_ids
-from support.lab import Lab, fresh
-from support.wait import wait_until
+from support.crashes import WAYS, Crashes, Point, World
+from support.lab import Lab
 
-SESSION = ("KS005", "cortexlab", dt.date(2026, 3, 2), 1)
-FILES = ("description.yaml", "taskSettings.raw.json", "taskData.raw.jsonable", ".log")
+DAY = dt.date(2026, 3, 2)
 AT_ONCE = 3  # labs that are disturbed at the same time: a daemon mostly waits
-QUICK = {
-    "LABFERRY_DETECTION__QUIET": "0.05",
-    "LABFERRY_DETECTION__SCAN_EVERY": "0.05",
-    "LABFERRY_REGISTRATION__CHUNK": "2",
-}
-RESEND_AFTER = "LABFERRY_REGISTRATION__RESEND_AFTER"
-FIRST_LOOKS = 2  # requests of a new life: for a token, and to look at what it was doing, or to say it again
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+TOKENS = {"alyx": "POST /auth-token", "globus": "POST /v2/oauth2/token"}
 HOW_FAR = "GET /v0.10/task_list"
-WAYS: Mapping[str, Mapping[str, str]] = {  # what happens to the request
-    "before": {"when": "before", "action": "hold", "then": "drop"},
-    "late": {"when": "before", "action": "hold"},
-    "after": {"when": "after", "action": "hold"},
-    "lost": {"when": "after", "action": "drop"},
-}
 
 
-@dataclass(frozen=True)
-class Point:
-    """The so-many-th request of a kind."""
+def files() -> dict[str, bytes]:
+    """Return two tasks of one session, with a weight and water each, in two folders; a request takes two of four."""
+    plan = plan_session("KS005", "cortexlab", DAY, 1, Kind.TRAINING, scale=0.1)
+    content = {file.path.rpartition("/")[2]: b"".join(file.pieces()) for file in plan.files}
+    settings = json.loads(content["_iblrig_taskSettings.raw.json"])
+    start = dt.datetime.fromisoformat(settings["SESSION_END_TIME"]) + dt.timedelta(minutes=1)
+    later = {"SESSION_START_TIME": start, "SESSION_END_TIME": start + dt.timedelta(minutes=20), "SUBJECT_WEIGHT": 21.9}
+    return {
+        **{f"raw_task_data_00/{name}": data for name, data in content.items() if name.startswith("_iblrig_task")},
+        "raw_task_data_01/_iblrig_taskData.raw.jsonable": content["_iblrig_taskData.raw.jsonable"],
+        "raw_task_data_01/_iblrig_taskSettings.raw.json": json.dumps(settings | later, default=str).encode(),
+        "logs/rig.log": b"nobody asks for it",
+    }
 
-    kind: str
-    number: int
 
-    @property
-    def match(self) -> dict[str, object]:
-        """What a fault rule must match."""
-        return {"regexp": f"^{re.escape(self.kind).replace(re.escape('UUID'), UUID.pattern)}([?]|$)", "n": self.number}
+def prepare(lab: Lab) -> None:
+    lab.write(f"KS005/{DAY}/001", files())
 
-    @property
-    def changes_something(self) -> bool:
-        return not self.kind.startswith("GET")
 
-    @property
-    def service(self) -> str:
-        return "globus" if re.search(" /v[0-9]", self.kind) else "alyx"
-
-    def __str__(self) -> str:
-        return f"{self.kind} #{self.number}"
+def outcome(lab: Lab) -> World:
+    return {**without_ids(lab), "remarks": lab.journal("SELECT code, text FROM remark ORDER BY code, text")}
 
 
 @pytest.fixture(scope="module")
-def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[queue.SimpleQueue[Lab]]:
-    free: queue.SimpleQueue[Lab] = queue.SimpleQueue()
-    with contextlib.ExitStack() as stack:
-        for _ in range(AT_ONCE):
-            lab = Lab(tmp_path_factory.mktemp("lab"), archive="globus")
-            lab.environment.update(QUICK)
-            free.put(stack.enter_context(lab))
-        yield free
-
-
-@contextlib.contextmanager
-def borrowed(labs: queue.SimpleQueue[Lab]) -> Iterator[Lab]:
-    """Lend a lab with a finished session in it and nothing else."""
-    shared = labs.get()
-    try:
-        with fresh(shared) as lab:
-            write_session(lab.root, small_session(), rate=None)
-            yield lab
-    finally:
-        labs.put(shared)
-
-
-def small_session() -> RigSession:
-    """Return a session with all that Alyx is told of one; its files are in two folders and fill two requests of two."""
-    whole = plan_session(*SESSION, scale=0.05)
-    return dataclasses.replace(whole, files=tuple(file for file in whole.files if file.path.endswith(FILES)))
-
-
-def points(requests: Iterable[Mapping[str, Any]]) -> list[Point]:
-    """Return the crash points of a run, in the order in which it came to them."""
-    seen: Counter[str] = Counter()
-    found = []
-    for request in requests:
-        kind = UUID.sub("UUID", f"{request['method']} {request['path'].partition('?')[0]}")
-        seen[kind] += 1
-        found.append(Point(kind, seen[kind]))
-    return [point for point in found if point.kind != HOW_FAR or point.number <= 2]
+def crashes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crashes]:
+    few_files = {"LABFERRY_REGISTRATION__CHUNK": "2"}
+    crashes = Crashes(prepare, outcome, "archived", "globus", few_files, optional={HOW_FAR})
+    with crashes.labs(tmp_path_factory.mktemp("lab") for _ in range(AT_ONCE)):
+        yield crashes
 
 
 @pytest.fixture(scope="module")
-def undisturbed(labs: queue.SimpleQueue[Lab]) -> tuple[dict[str, Any], list[Point]]:
-    """What is there at the end of a run that nobody disturbs, and the requests on its way."""
-    with borrowed(labs) as lab:
-        lab.start()
-        run_to_the_end(lab)
-        expected, found = without_ids(lab), points(lab.requests())
+def undisturbed(crashes: Crashes) -> tuple[World, list[Point]]:
+    """What is there at the end of a run that nobody disturbs, and the crash points on its way."""
+    expected, found = crashes.undisturbed()
     require_carried_once(expected)
-    assert (len(expected["tasks"]), expected["weighings"], expected["water"]) == (1, 1, 1)
-    assert {"POST /auth-token", "POST /v2/oauth2/token", "POST /v0.10/transfer", HOW_FAR} <= {p.kind for p in found}
-    assert sum(point.kind == "POST /register-file" for point in found) == 2
-    return expected, found
-
-
-def run_to_the_end(lab: Lab) -> None:
-    lab.wait_for("archived")
-    assert lab.stop() == 0
-
-
-def disturbed(lab: Lab, point: Point, way: str) -> dict[str, Any]:
-    if way == "late":
-        lab.environment[RESEND_AFTER] = "3"
-    rule = lab.add_fault(match=point.match, **WAYS[way])
-    lab.start()
-    wait_until(lambda: came_to(lab, rule, point), 30, f"{way} {point}")
-    if way != "lost":
-        lab.kill()
-        seen = len(lab.requests())
-        if way != "late":
-            lab.clear_faults()
-        lab.start()
-        if way == "late":
-            wait_until(lambda: len(lab.requests()) >= seen + FIRST_LOOKS, 30, "the next life to look")
-            lab.clear_faults()
-    run_to_the_end(lab)
-    return without_ids(lab)
-
-
-def came_to(lab: Lab, rule: int, point: Point) -> bool:
-    """Say whether a run came to a point, or to its end without one that not every run comes to."""
-    lab.require_running()
-    return lab.hits(rule) > 0 or (point.kind == HOW_FAR and lab.count("archived") > 0)
-
-
-def differences(labs: queue.SimpleQueue[Lab], expected: Mapping[str, Any], point: Point, way: str) -> list[str]:
-    with borrowed(labs) as lab:
-        found = disturbed(lab, point, way)
-    return [f"{way} {point}: {key}: {found[key]}" for key in expected if found[key] != expected[key]]
+    assert [len(expected[name]) for name in ("sessions", "weighings", "water", "tasks")] == [1, 2, 2, 1]
+    kinds = [point.kind for point in found]
+    assert {*TOKENS.values(), "POST /v0.10/transfer", HOW_FAR} <= set(kinds)
+    assert kinds.count("POST /register-file") == 2
+    return expected, [point for point in found if point.kind != HOW_FAR or point.number <= 2]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("service", ["alyx", "globus"])
+@pytest.mark.parametrize("service", TOKENS)
 @pytest.mark.parametrize("way", WAYS)
 def test_ruling_32_every_request_is_a_crash_point(
-    labs: queue.SimpleQueue[Lab], undisturbed: tuple[dict[str, Any], list[Point]], way: str, service: str
+    crashes: Crashes, undisturbed: tuple[World, list[Point]], way: str, service: str
 ) -> None:
     expected, found = undisturbed
-    chosen = [one for one in found if one.service == service and (one.changes_something or way != "late")]
-    assert chosen
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        each = pool.map(lambda point: differences(labs, expected, point, way), chosen)
-        wrong = [line for lines in each for line in lines]
-    assert not wrong, "\n".join(wrong)
+    chosen = [one for one in found if one.is_to_globus == (service == "globus")]
+    assert TOKENS[service] in {one.kind for one in chosen}
+    if way == "late":
+        chosen = [one for one in chosen if one.changes_something]
+    assert crashes.differences(expected, chosen, way, AT_ONCE) == []

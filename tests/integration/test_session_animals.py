@@ -286,16 +286,15 @@ def test_reg_09_water_after_the_animals_death_is_named(bench: StageBench) -> Non
     assert bench.requests("POST", "/register-file")
 
 
-def test_reg_08_a_failure_without_a_word_is_looked_up_and_keeps_back_the_files_for_a_while_only(
-    bench: StageBench,
-) -> None:
-    """Alyx saves a weighing before it tells people about it: the row may be there although the request failed."""
+@pytest.mark.parametrize("path", ["/weighings", "/water-administrations"])
+def test_reg_08_reg_09_a_failure_without_a_word_is_looked_up(bench: StageBench, path: str) -> None:
+    """Alyx keeps a row before it computes with it: the row may be there although the request failed."""
     sealed(bench)
-    failing = {"action": "status", "status": 500, "body": {"detail": "SMTP is down"}, "times": None}
-    bench.sandbox.faults.add({"match": {"regexp": "^POST /weighings"}, "when": "after", **failing})
+    failing = {"action": "status", "status": 500, "body": {"detail": ""}, "times": None}
+    bench.sandbox.faults.add({"match": {"regexp": f"^POST {path}"}, "when": "after", **failing})
     until_done(bench)
-    assert held_weights(bench) == WEIGHTS, "adopted, not doubled"
-    assert len(bench.requests("POST", "/weighings")) == 2
+    assert (held_weights(bench), held_waters(bench)) == (WEIGHTS, WATERS), "adopted, not doubled"
+    assert len(bench.requests("POST", path)) == 2
 
 
 def test_reg_08_a_weighing_that_always_fails_ends_blocked_with_the_files_registered(bench: StageBench) -> None:

@@ -302,6 +302,28 @@ def test_reg_10_an_unknown_user_gives_way_to_the_responsible_one_with_a_remark(b
     assert sent(bench, "POST", "/sessions")[0]["users"] == ["rita"]
     assert sent(bench, "POST", "/weighings")[0]["user"] == "lab_server"
     assert "nobody_known" in remarks(bench)["unknown_recorder"]
+    register(bench, {"alf/_ibl_wheel.timestamps.npy": b"more"})
+    assert "nobody_known" in remarks(bench)["unknown_recorder"], "it is still so"
+    learn(bench, users=[{"username": "nobody_known"}])
+    bench.alyx("PATCH", f"/sessions/{in_alyx(bench)['id']}", {"users": ["nobody_known"]})
+    register(bench, {"alf/_ibl_trials.intervals.npy": b"more"})
+    assert "unknown_recorder" not in remarks(bench)
+
+
+def test_reg_10_with_a_token_alone_alyx_knows_who_sends_it(bench: StageBench, tmp_path: Path) -> None:
+    """With a token from a file the daemon need not know the name of its own user."""
+    credentials = {"username": "lab_server", "password": bench.sandbox.password_file.read_text().strip()}
+    (tmp_path / "token").write_text(str(bench.alyx("POST", "/auth-token", credentials)["token"]))
+    bench.end_life()
+    bench.sandbox.config.write_text(
+        bench.sandbox.config.read_text().replace('username = "lab_server"', "").replace("password_file", "#")
+    )
+    bench.environ["LABFERRY_ALYX__TOKEN_FILE"] = str(tmp_path / "token")
+    bench.open()
+    assert register(bench, {**task(new_settings(ALYX_USER=None)), **WHEEL}).state is JobState.DONE
+    assert "user" not in sent(bench, "POST", "/weighings")[0]
+    assert "user" not in sent(bench, "POST", "/water-administrations")[0]
+    assert sent(bench, "POST", "/sessions")[0]["users"] == ["rita"]
 
 
 def test_reg_10_the_list_of_users_is_remembered_and_a_new_user_is_found(bench: StageBench) -> None:
@@ -321,6 +343,17 @@ def test_reg_15_a_subject_that_moves_to_another_lab_is_seen_within_minutes(bench
         db.run("UPDATE subject SET lab = 'cortexlab' WHERE nickname = ?", SUBJECT)
     bench.clock.pass_by(601)
     assert people.subject(SUBJECT).lab == "cortexlab"
+
+
+def test_reg_15_ruling_14_a_configured_lab_does_not_hide_two_subjects_of_one_name(bench: StageBench) -> None:
+    bench.end_life()
+    configured = bench.sandbox.config.read_text().replace('layout = "ibl"', 'layout = "ibl"\nlab = "cortexlab"')
+    bench.sandbox.config.write_text(configured)
+    bench.open()
+    bench.write("DUP_001/2026-03-02/001", WHEEL)
+    move = bench.step(Stage.RESOLVE)
+    assert (move.state, move.code) == (JobState.BLOCKED, "ambiguous_subject")
+    assert "cortexlab, mainenlab" in move.reason
 
 
 def test_reg_15_a_subject_that_moved_is_asked_for_before_a_person_is(bench: StageBench) -> None:

@@ -38,8 +38,11 @@ def without_ids(lab: Lab) -> dict[str, Any]:
     return {
         "sessions": sorted(sessions.values()),
         "datasets": datasets,
-        "weighings": len(state["weighings"]),
-        "water": len(state["water_administrations"]),
+        "weighings": sorted((w["subject"], w["date_time"], w["weight"], w["user"]) for w in state["weighings"]),
+        "water": sorted(
+            (sessions[w["session"]][:3], w["date_time"], w["water_type"], w["water_administered"], w["user"])
+            for w in state["water_administrations"]
+        ),
         "notes": len(state["notes"]),
         "archive": archived_files(lab),
         "tasks": sorted((task["status"], task["fatal_error"]) for task in tasks),

@@ -6,7 +6,7 @@ import contextlib
 import queue
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from support.wait import wait_until
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RESEND_AFTER = "LABFERRY_REGISTRATION__RESEND_AFTER"
+FIRST_LOOKS = 2  # requests of a new life: for a token, and to look at what it was doing, or to say it again
 QUICK = {
     "LABFERRY_DETECTION__QUIET": "0.05",
     "LABFERRY_DETECTION__SCAN_EVERY": "0.05",
@@ -47,9 +48,15 @@ class Point:
         """Whether it can be carried out late, when the next life has looked already."""
         return not self.kind.startswith("GET")
 
-    def is_looked_for_by(self, request: Mapping[str, Any]) -> bool:
-        """Say whether a request of the next life may be the look at what became of this one."""
-        return kind_of(request) == f"GET {self.kind.partition(' ')[2]}"
+    @property
+    def look(self) -> str:
+        """The kind of request that looks what became of this one, if there is such a kind."""
+        return f"GET {self.kind.partition(' ')[2]}"
+
+    @property
+    def is_to_globus(self) -> bool:
+        """Whether Globus is asked, for a token or for a transfer; otherwise it is Alyx."""
+        return re.search(" /v[0-9]", self.kind) is not None
 
     def __str__(self) -> str:
         return f"{self.kind} #{self.number}"
@@ -83,20 +90,30 @@ class Crashes:
         Returns what is there in the end, without ids and times.
     last : str
         The state that the session reaches in the end.
+    archive : str
+        How the files get into the archive: `directory` or `globus`.
+    environment : mapping of str to str
+        More of the daemon's configuration.
+    optional : collection of str
+        Kinds of requests that not every run makes as often as another one.
     """
 
     prepare: Callable[[Lab], object]
     outcome: Callable[[Lab], World]
     last: str = "registered"
+    archive: str = "directory"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    optional: Collection[str] = ()
     _labs: queue.SimpleQueue[Lab] = field(default_factory=queue.SimpleQueue)
+    _kinds: frozenset[str] = frozenset()
 
     @contextlib.contextmanager
     def labs(self, directories: Iterable[Path]) -> Iterator[None]:
         """Start one lab in each of the directories; so many points can be tried side by side."""
         with contextlib.ExitStack() as stack:
             for directory in directories:
-                lab = stack.enter_context(Lab(directory))
-                lab.environment.update(QUICK)
+                lab = stack.enter_context(Lab(directory, archive=self.archive))
+                lab.environment.update(QUICK | self.environment)
                 self._labs.put(lab)
             yield
 
@@ -104,7 +121,9 @@ class Crashes:
         """Return the end of a run, and its points."""
         with self._borrowed() as lab:
             lab.start()
-            return self._to_the_end(lab), points(lab.requests())
+            world, found = self._to_the_end(lab), points(lab.requests())
+        self._kinds = frozenset(point.kind for point in found)
+        return world, found
 
     def differences(self, expected: World, chosen: Iterable[Point], way: str, at_once: int) -> list[str]:
         """Return in words where the ends of disturbed runs differ from the expected one."""
@@ -133,10 +152,15 @@ class Crashes:
                 lab.environment[RESEND_AFTER] = "3"
             rule = lab.add_fault(match=point.match, **WAYS[way])
             lab.start()
-            wait_until(lambda: lab.hits(rule) > 0, 30, f"{way} {point}")
+            wait_until(lambda: self._came_to(lab, rule, point), 30, f"{way} {point}")
             if way != "lost":
                 self._next_life(lab, point, way)
             return self._to_the_end(lab)
+
+    def _came_to(self, lab: Lab, rule: int, point: Point) -> bool:
+        """Say whether a run came to a point, or to its end without one that not every run comes to."""
+        lab.require_running()
+        return lab.hits(rule) > 0 or (point.kind in self.optional and lab.count(self.last) > 0)
 
     def _next_life(self, lab: Lab, point: Point, way: str) -> None:
         lab.kill()
@@ -145,12 +169,14 @@ class Crashes:
             lab.clear_faults()
         lab.start()
         if way == "late":
-            wait_until(
-                lambda: any(map(point.is_looked_for_by, lab.requests()[seen:])),
-                30,
-                f"the next life to look for {point}",
-            )
+            wait_until(lambda: self._looked(point, lab.requests()[seen:]), 30, f"the next life to look for {point}")
             lab.clear_faults()
+
+    def _looked(self, point: Point, requests: Sequence[Mapping[str, Any]]) -> bool:
+        """Say whether a life has looked what became of a request, or is well under way where there is no such look."""
+        if point.look in self._kinds:
+            return any(kind_of(request) == point.look for request in requests)
+        return len(requests) >= FIRST_LOOKS
 
     def _to_the_end(self, lab: Lab) -> World:
         lab.wait_for(self.last)

@@ -11,7 +11,7 @@ import pytest
 from labferry.errors import UnavailableError
 from labferry.journal import Journal, tasks
 from labferry.journal.jobs import Move
-from labferry.journal.rows import TaskRow, TransferRow
+from labferry.journal.rows import ParcelRow, TaskRow, TransferRow
 from labferry.journal.tasks import Ending, NewTask
 from labferry.journal.transfers import NewItem
 from labferry.model import Decision, FileFate, FileVersion, JobState, Stage
@@ -130,8 +130,11 @@ def test_the_files_of_a_task_are_the_same_page_by_page(rig: Rig, monkeypatch: py
     task = rig.create("one", *loads)
     assert task is not None
     monkeypatch.setattr(tasks, "PAGE", page)
-    assert list(rig.journal.tasks.each_of_cargo(task.id)) == rig.journal.tasks.cargo(task.id)
-    assert len(rig.journal.tasks.cargo(task.id)) == 6
+    cargo = rig.journal.tasks.cargo(task.id)
+    assert list(rig.journal.tasks.parcels(task.id)) == [
+        ParcelRow(*(getattr(row, name) for name in ParcelRow._fields)) for row in cargo
+    ]
+    assert len(cargo) == 6
 
 
 def test_ruling_19_so_many_tasks_of_all_archives_together(rig: Rig) -> None:

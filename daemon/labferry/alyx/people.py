@@ -79,6 +79,8 @@ class People:
 
     def users(self, wanted: Collection[str]) -> frozenset[str]:
         """Return which of the wanted users Alyx has; those that it did not have a while ago are asked for again."""
+        if not wanted:
+            return frozenset()
         known = self._users
         age = float("inf") if known is None else self._clock.monotonic() - known[0]
         if known is None or age > MAX_AGE or (age > SOON and not known[1].issuperset(wanted)):

@@ -7,7 +7,7 @@ From here only Alyx is touched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -138,7 +138,16 @@ def used_for(client: AlyxClient, session: RemoteSession) -> list[str]:
     }
     found = [what for what, field in kept.items() if session.fields.get(field)]
     hanging = {"datasets": ("/datasets", {"session": session.id}), "tasks": ("/tasks", {"session": session.id})}
-    return found + [what for what, (path, query) in hanging.items() if client.list_all(path, query)]
+    return found + [what for what, (path, query) in hanging.items() if _holds_any(client, path, query)]
+
+
+def _holds_any(client: AlyxClient, path: str, query: Mapping[str, str | int]) -> bool:
+    try:
+        return bool(client.list_all(path, query))
+    except RefusedError as error:
+        if error.status != 500:
+            raise
+        return True  # there is something that Alyx cannot show: a task without a status
 
 
 def ownership(server_name: str) -> dict[str, object]:

@@ -36,7 +36,7 @@ def items_of(context: Context, job: JobRow, session: SessionRow) -> list[NewItem
     session_path = os.fsencode(context.parsed(session).alyx_path)
     arrived = _arrived_before_us(context, session, job.target)
     items = []
-    for row in context.journal.files.each(session.id):
+    for row in context.journal.files.each_carriable(session.id):
         if not is_carried(row, settings) or row.id in arrived:
             continue
         if row.md5 is None:

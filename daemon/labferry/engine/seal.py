@@ -17,7 +17,7 @@ from labferry.engine.giving_way import give_way
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import CODES, BlockedError, ChangedError, LabferryError
 from labferry.journal.jobs import Move
-from labferry.journal.rows import FileRow, JobRow, SessionRow
+from labferry.journal.rows import CarriableRow, FileRow, JobRow, SessionRow
 from labferry.model import Decision, Done, FileFate, FileVersion, JobKind, Outcome, Stage, show_path
 from labferry.sessions.walk import FileKind, WalkedFile, walk_session
 
@@ -194,16 +194,16 @@ def is_sent(row: FileRow, root: Root, archives: Mapping[str, ArchiveTarget]) -> 
     return any(is_carried(row, archives[name]) for name in root.archive)
 
 
-def is_carried(row: FileRow, archive: ArchiveTarget) -> bool:
+def is_carried(row: FileRow | CarriableRow, archive: ArchiveTarget) -> bool:
     """Say whether an archive takes a file (ruling 15): Alyx' datasets, or with other names all but `exclude`."""
     if isinstance(archive, ObserveArchive):
-        return row.fate is FileFate.DATASET
+        return row.fate == FileFate.DATASET
     if archive.include and not _matches(row.path, archive.include):
         return False
     if archive.exclude and _matches(row.path, archive.exclude):
         return False
     if archive.naming == "alyx":
-        return row.fate is FileFate.DATASET
+        return row.fate == FileFate.DATASET
     return row.code not in NEVER_SENT
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, starmap
 from typing import Any
 
 from labferry.journal.database import Database, Row, load_queries
-from labferry.journal.rows import FileRow
+from labferry.journal.rows import CarriableRow, FileRow
 from labferry.model import Clock, Decision, FileVersion
 
 PAGE = 1000  # files in memory at a time where a whole manifest is gone through
@@ -44,6 +44,10 @@ class Files:
     def each(self, session_id: int) -> Iterator[FileRow]:
         """Yield the whole manifest of a session by path, a page at a time: it may not fit into memory."""
         yield from FileRow.each(self._pages("page", session_id))
+
+    def each_carriable(self, session_id: int) -> Iterator[CarriableRow]:
+        """Yield what planning needs of the whole manifest of a session, by path, a page at a time."""
+        yield from starmap(CarriableRow, self._pages("page_of_carriable", session_id))
 
     def each_dataset(self, session_id: int) -> Iterator[FileRow]:
         """Yield the files of a session that are registered, by path, a page at a time."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from labferry.model import FileFate, FileVersion, History, JobKind, JobState, SessionState, Stage
 
@@ -155,6 +155,18 @@ class FileRow(_FromRow):
         return FileVersion(self.path, self.size, self.mtime_ns, self.ctime_ns)
 
 
+class CarriableRow(NamedTuple):
+    """What planning needs of a file of a manifest, quickly made: a session may have 100,000."""
+
+    id: int
+    path: bytes
+    size: int
+    md5: str | None
+    fate: str
+    code: str
+    dataset_id: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class StepRow(_FromRow):
     """One remote effect: what was sent, and what came back if an answer arrived."""
@@ -238,6 +250,19 @@ class CargoRow(_FromRow):
     def version(self) -> FileVersion:
         """The version of the source file that was planned."""
         return FileVersion(self.path, self.size, self.mtime_ns, self.ctime_ns)
+
+
+class ParcelRow(NamedTuple):
+    """What a task's document needs of a file, quickly made: a task may have 100,000."""
+
+    transfer_id: int
+    file_id: int
+    source: str
+    base: bytes
+    path: bytes
+    destination: bytes
+    size: int
+    md5: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any
 
 from labferry.errors import CODES
 from labferry.journal.database import Database, load_queries
-from labferry.journal.rows import CargoRow, ReadyRow, TaskRow
+from labferry.journal.rows import CargoRow, ParcelRow, ReadyRow, TaskRow
 from labferry.model import Clock, FileVersion
 
 PAGE = 1000  # files in memory at a time where all of a task are gone through
@@ -116,11 +117,11 @@ class Tasks:
         """Return the files of a task, always in the same order."""
         return [CargoRow.of(row) for row in self._read("cargo", id=task_id)]
 
-    def each_of_cargo(self, task_id: int) -> Iterator[CargoRow]:
-        """Yield the files of a task in the same order, a page at a time."""
+    def parcels(self, task_id: int) -> Iterator[ParcelRow]:
+        """Yield the files of a task as its document needs them, in the same order, a page at a time."""
         last = {"transfer_id": 0, "file_id": 0}
-        while rows := self._read("page_of_cargo", id=task_id, limit=PAGE, **last):
-            yield from CargoRow.each(rows)
+        while rows := self._read("page_of_parcels", id=task_id, limit=PAGE, **last):
+            yield from starmap(ParcelRow, rows)
             last = {name: rows[-1][name] for name in last}
 
     # --- a task's way -------------------------------------------------------------------------------------

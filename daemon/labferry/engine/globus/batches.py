@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from labferry.archive.globus.paths import join
 from labferry.archive.globus.values import TransferItem
-from labferry.journal.rows import CargoRow, ReadyRow
+from labferry.journal.rows import CargoRow, ParcelRow, ReadyRow
 
 BATCH_BYTES = 50 * 10**9  # what is already in a task waits for all that is: a giant session gets a task of its own
 
@@ -37,7 +37,7 @@ def choose(ready: Sequence[ReadyRow], max_items: int) -> dict[int, int]:
     return loads
 
 
-def items_to_carry(cargo: Iterable[CargoRow]) -> tuple[TransferItem, ...]:
+def items_to_carry(cargo: Iterable[CargoRow | ParcelRow]) -> tuple[TransferItem, ...]:
     """Return the files of a task as its document names them."""
     return tuple(
         TransferItem(

@@ -127,7 +127,7 @@ class Filling:
             label=task.label,
             source_endpoint=task.source_endpoint,
             destination_endpoint=task.destination_endpoint,
-            items=items_to_carry(tasks.each_of_cargo(task.id)),
+            items=items_to_carry(tasks.parcels(task.id)),
         )
         beat(f"submitting {task.files} files to {self._target}", ASKING)
         try:

@@ -55,6 +55,7 @@ class UpdateSession:
         last: dict[str, object] = json.loads(session.written) if is_known else {}
         created_here = is_known and bool(session.created_here)
         if created_here:
+            remarks.extend(_missing_users(record, found))
             remarks.extend(self._side_effects(last, found))
         steps = self._context.journal.steps
         lost = steps.unanswered(session.id, UPDATE_STEP)
@@ -113,3 +114,10 @@ def with_known_location(
     text = f"Alyx does not know the location {body['location']}; the session has none"
     remarks.append(Remark("unknown_location", text))
     return send({key: value for key, value in body.items() if key != "location"})
+
+
+def _missing_users(record: SessionRecord, found: RemoteSession) -> list[Remark]:
+    """Say who ran the tasks and is, in a session that we created, still not one of its users."""
+    missing = [user for user in record.users if user not in found.users]
+    text = f"{', '.join(missing)} ran the task and is not a user of the session in Alyx"
+    return [Remark("unknown_recorder", text)] if missing else []

@@ -63,28 +63,28 @@ def wanted_fields(record: SessionRecord, *, users: Sequence[str], projects: Sequ
 
 
 def weighing_body(record: SessionRecord, index: int, user: str) -> dict[str, object]:
-    """Return the body of a `POST /weighings`."""
+    """Return the body of a `POST /weighings`; without a user it is whoever sends it."""
     weight = record.weights[index]
-    return {
+    body: dict[str, object] = {
         "subject": record.subject,
         "date_time": weight.date_time.isoformat(),
         "weight": weight.weight,
-        "user": user,
     }
+    return {**body, "user": user} if user else body
 
 
 def water_body(record: SessionRecord, index: int, user: str, session_id: str) -> dict[str, object]:
-    """Return the body of a `POST /water-administrations`."""
+    """Return the body of a `POST /water-administrations`; without a user it is whoever sends it."""
     water = record.waters[index]
-    return {
+    body: dict[str, object] = {
         "subject": record.subject,
         "date_time": water.date_time.isoformat(),
         "water_administered": water.volume,
         "water_type": water.water_type,
-        "user": user,
         "session": session_id,
         "adlib": False,
     }
+    return {**body, "user": user} if user else body
 
 
 def not_typed_in(theirs: Mapping[str, object]) -> tuple[str, ...]:

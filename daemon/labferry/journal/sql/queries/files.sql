@@ -4,6 +4,10 @@ SELECT * FROM file WHERE session_id = :session_id ORDER BY path
 -- name: page
 SELECT * FROM file WHERE session_id = :session_id AND path > :after ORDER BY path LIMIT :limit
 
+-- name: page_of_carriable
+SELECT id, path, size, md5, fate, code, dataset_id FROM file WHERE session_id = :session_id AND path > :after
+ORDER BY path LIMIT :limit
+
 -- name: page_of_datasets
 SELECT * FROM file WHERE session_id = :session_id AND fate = 'dataset' AND path > :after ORDER BY path LIMIT :limit
 

@@ -88,9 +88,8 @@ SELECT item.transfer_id, item.file_id, transfer.source, transfer.base, file.path
 FROM item JOIN transfer ON transfer.id = item.transfer_id JOIN file ON file.id = item.file_id
 WHERE item.task_id = :id ORDER BY item.transfer_id, item.file_id
 
--- name: page_of_cargo
-SELECT item.transfer_id, item.file_id, transfer.source, transfer.base, file.path, item.destination, item.size, item.md5,
-  file.mtime_ns, file.ctime_ns, item.arrived_how
+-- name: page_of_parcels
+SELECT item.transfer_id, item.file_id, transfer.source, transfer.base, file.path, item.destination, item.size, item.md5
 FROM item JOIN transfer ON transfer.id = item.transfer_id JOIN file ON file.id = item.file_id
 WHERE item.task_id = :id AND (item.transfer_id, item.file_id) > (:transfer_id, :file_id)
 ORDER BY item.transfer_id, item.file_id LIMIT :limit
