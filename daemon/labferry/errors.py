@@ -593,9 +593,7 @@ CODES: dict[str, Code] = {
         "another program created the session at the same moment",
         "Let only one program create sessions: set `create_sessions = false` here if the other one shall.",
     ),
-    "added_in_alyx": Code(
-        "remark", "the session in Alyx has more than we wrote", "Nothing to do: it stays as it is."
-    ),
+    "added_in_alyx": Code("remark", "the session in Alyx has more than we wrote", "Nothing to do: it stays as it is."),
     "unknown_location": Code(
         "remark", "the rig is not known in Alyx", "Add the location in Alyx, then enter it for the session."
     ),

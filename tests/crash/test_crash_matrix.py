@@ -45,7 +45,9 @@ def files() -> dict[str, bytes]:
     return {
         **{f"raw_task_data_00/{name}": data for name, data in content.items() if name.startswith("_iblrig_task")},
         "raw_task_data_01/_iblrig_taskData.raw.jsonable": content["_iblrig_taskData.raw.jsonable"],
-        "raw_task_data_01/_iblrig_taskSettings.raw.json": json.dumps(settings | later, default=str).encode(),
+        "raw_task_data_01/_iblrig_taskSettings.raw.json": json.dumps(
+            settings | later, default=dt.datetime.isoformat
+        ).encode(),
         "logs/rig.log": b"nobody asks for it",
     }
 
