@@ -1,4 +1,4 @@
-"""The daemon's memory when it registers one session of 200,000 files: the largest resident set, in MiB, beside a sandbox.
+"""The daemon's memory when it registers one session of 200,000 files: its largest resident set, in MiB.
 
 Twice: as a session that is new, and, an operator having asked for it, as one whose files Alyx has already.
 """

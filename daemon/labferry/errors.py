@@ -363,7 +363,7 @@ CODES: dict[str, Code] = {
     "target_path": Code(
         "blocked",
         "the archive's path cannot be told for this session",
-        "Correct `path` of the archive, the repository's globus_path in Alyx, or the lab, then `labferry retry SESSION`.",
+        "Correct `path` of the archive, the globus_path in Alyx, or the lab, then `labferry retry SESSION`.",
     ),
     "transfer_refused": Code(
         "blocked",

@@ -18,7 +18,6 @@ from labferry.journal.rows import CargoRow, ParcelRow, ReadyRow, TaskRow
 from labferry.model import Clock, FileVersion
 
 PAGE = 1000  # files in memory at a time where all of a task are gone through
-ANOTHER_LIFE = "another_life"  # a trouble: the task was made by an earlier life, with the configuration of then
 _SQL = load_queries("tasks")
 
 
@@ -125,12 +124,6 @@ class Tasks:
             last = {name: rows[-1][name] for name in last}
 
     # --- a task's way -------------------------------------------------------------------------------------
-
-    def look_again(self, target: str) -> None:
-        """Let every session of a target be looked at before it gets a task, or another one."""
-        with self._db.write():
-            self._execute("look_again", target=target)
-            self._execute("look_again_after", target=target, trouble=ANOTHER_LIFE)
 
     def create(
         self, task: NewTask, loads: Mapping[int, int], targets: Collection[str], max_active: int

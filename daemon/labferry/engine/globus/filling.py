@@ -20,9 +20,10 @@ from labferry.engine.context import GLOBUS, Context
 from labferry.engine.dependencies import Health
 from labferry.engine.globus.batches import choose, items_to_carry
 from labferry.engine.globus.endings import apart
+from labferry.engine.globus.places import carried_session, is_current
 from labferry.engine.planning import filled_through_globus, new_batch
 from labferry.engine.unchanged import is_unchanged
-from labferry.errors import BlockedError, NotYetError, UnavailableError
+from labferry.errors import BlockedError, UnavailableError
 from labferry.journal.rows import TaskRow
 from labferry.journal.tasks import Ending, NewTask
 
@@ -90,16 +91,22 @@ class Filling:
             self.submit(task, beat)
 
     def _without_changed(self, loads: dict[int, int], beat: Beat) -> dict[int, int]:
-        """Leave sessions out whose files are not the sealed ones any more: one would fail the whole task."""
+        """Leave sessions out that are not as they were planned: one changed file would fail the whole task."""
         tasks = self._context.journal.tasks
         beat(f"looking at the files of the next task to {self._target}", LOOKING)
-        changed = []
-        for transfer_id, files in loads.items():
-            folder = folder_of(self._context, transfer_id)
-            if folder is None or not all(is_unchanged(folder, one) for one in tasks.next_files(transfer_id, files)):
-                changed.append(transfer_id)
+        changed = [transfer_id for transfer_id, files in loads.items() if not self._is_as_planned(transfer_id, files)]
         tasks.leave_out((transfer_id, "changed", "") for transfer_id in changed)
         return {transfer_id: files for transfer_id, files in loads.items() if transfer_id not in changed}
+
+    def _is_as_planned(self, transfer_id: int, files: int) -> bool:
+        """Say whether a session still goes from where to where it was planned, with the files that were sealed."""
+        context = self._context
+        transfer = context.journal.transfers.get(transfer_id)
+        session = carried_session(context, transfer)
+        if not is_current(context, session, transfer):
+            return False
+        folder = context.place_of(session)
+        return all(is_unchanged(folder, file) for file in context.journal.tasks.next_files(transfer_id, files))
 
     def _require_there(self, transfer_id: int, beat: Beat) -> None:
         """Look at a target that was down before anything is made for it: its sessions stay undisturbed meanwhile."""
@@ -165,12 +172,3 @@ class Filling:
         self._context.journal.tasks.end(task.id, ending)
         self._not_before.pop(task.id, None)
         _log.warning("transfer_refused", target=self._target, task=task.label, code=ending.fault, why=ending.text)
-
-
-def folder_of(context: Context, transfer_id: int) -> bytes | None:
-    """Return where the session of a transfer is; None while its root is not configured."""
-    job = context.journal.jobs.get(context.journal.transfers.get(transfer_id).job_id)
-    try:
-        return context.place_of(context.session_of(job))
-    except NotYetError:
-        return None

@@ -37,7 +37,6 @@ class GlobusLane(Worker):
         super().__init__(name, {Stage.ARCHIVE: stage}, shared, needs=needs, target=target)
         self._tending = tending
         self._service = service
-        self._began = False
         self._fill_by = 0.0
 
     def turn(self) -> float:
@@ -62,9 +61,6 @@ class GlobusLane(Worker):
             return 0.0
 
     def _turn(self) -> float:
-        if not self._began:
-            self._tending.begin()
-            self._began = True
         until_poll = self._tending.seconds_until_poll()
         if until_poll <= 0:
             closed = self._dependencies.open_for(GLOBUS)

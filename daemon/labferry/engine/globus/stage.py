@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from labferry.archive.base import StoppedError
 from labferry.archive.faults import reading
 from labferry.archive.globus.overwriting import beneath_missing, directories, first_look
-from labferry.archive.globus.paths import CollectionMap, join
+from labferry.archive.globus.paths import join
 from labferry.archive.globus.service import GlobusService
 from labferry.archive.globus.values import Listing, TransferItem
 from labferry.archive.globus.verification import missing_or_different
 from labferry.config import GlobusArchive
 from labferry.engine.context import GLOBUS, Context
+from labferry.engine.globus.places import is_current, place_of, source_of
 from labferry.engine.marking import mark
 from labferry.engine.planning import base_of, items_of, new_batch
 from labferry.engine.unchanged import require_unchanged
@@ -25,7 +26,6 @@ from labferry.engine.worker import StoppedEarly
 from labferry.errors import BlockedError, UnexplainedError
 from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow, SessionRow, TransferRow
-from labferry.journal.tasks import ANOTHER_LIFE
 from labferry.journal.transfers import NewItem
 from labferry.model import Done, Outcome, Waiting, show_path
 
@@ -73,18 +73,13 @@ class GlobusStage:
     def _plan(self, job: JobRow, session: SessionRow) -> TransferRow:
         """Commit what goes where; a session that Globus cannot name as a whole is not begun."""
         context = self._context
-        base = base_of(context, session, job.target)
-        source = self._source(session)
+        place = place_of(context, session, job.target)
         items = items_of(context, job, session)
         for item in items:
             join("", item.destination)  # refuses names that are not UTF-8
-        endpoint = self._settings.endpoint
-        return context.journal.transfers.plan(job.id, job.target, base, new_batch(), items, source, endpoint)
-
-    def _source(self, session: SessionRow) -> str:
-        """Return the session's folder as the source collection names it."""
-        globus = self._context.config.globus
-        return CollectionMap(globus.local_path, globus.endpoint_subdir).to_collection(self._context.place_of(session))
+        return context.journal.transfers.plan(
+            job.id, job.target, place.base, new_batch(), items, place.source, place.endpoint
+        )
 
     def _follow(self, session: SessionRow, transfer: TransferRow) -> TransferRow:
         """Go where the configuration says now: what was looked at, sent or verified elsewhere counts no more."""
@@ -99,8 +94,6 @@ class GlobusStage:
         if trouble is None:
             return
         code, text = trouble
-        if code == ANOTHER_LIFE:
-            return
         if code == "changed":
             folder = self._context.folder_of(session)
             for row in self._context.journal.transfers.items(transfer.id):
@@ -162,11 +155,10 @@ class GlobusStage:
         if in_task == missing:
             return Waiting(LOOK_AGAIN, "in_flight", f"Globus is moving {missing} files to {transfer.target}")
         self._context.folder_of(session)
-        source = self._source(session)
-        if source != transfer.source:
-            if carried:
+        if not is_current(self._context, session, transfer):
+            if carried:  # first that task ends: it may have to be submitted again just as it is
                 return Waiting(LOOK_AGAIN, "in_flight", f"Globus is moving {in_task} files to {transfer.target}")
-            self._context.journal.transfers.read_from(transfer.id, source)
+            self._context.journal.transfers.read_from(transfer.id, source_of(self._context, session))
         return Waiting(LOOK_AGAIN, "in_batch", f"{missing - in_task} files wait for the next task to {transfer.target}")
 
     # --- after --------------------------------------------------------------------------------------------

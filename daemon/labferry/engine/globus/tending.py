@@ -17,7 +17,8 @@ from labferry.archive.globus.verification import counters_differ
 from labferry.config import GlobusArchive
 from labferry.engine.context import GLOBUS, Context
 from labferry.engine.globus import endings
-from labferry.engine.globus.filling import ASKING, Beat, Filling, folder_of
+from labferry.engine.globus.filling import ASKING, Beat, Filling
+from labferry.engine.globus.places import folder_of
 from labferry.engine.unchanged import is_unchanged
 from labferry.errors import LabferryError, NotYetError, UnavailableError
 from labferry.journal.rows import CargoRow, TaskRow
@@ -50,10 +51,6 @@ class Tending:
         self._suspended = False
 
     # --- when ---------------------------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        """Begin a life: whatever waits for a task is looked at again, with the configuration of now."""
-        self._context.journal.tasks.look_again(self._target)
 
     def seconds_until_poll(self) -> float:
         """Return the seconds until the open tasks are looked at again; infinity when there are none."""
@@ -181,7 +178,8 @@ class Tending:
         changed: set[int] = set()
         for row in cargo:
             if row.transfer_id not in folders:
-                folders[row.transfer_id] = folder_of(self._context, row.transfer_id)
+                transfer = self._context.journal.transfers.get(row.transfer_id)
+                folders[row.transfer_id] = folder_of(self._context, transfer)
             folder = folders[row.transfer_id]
             if row.transfer_id not in changed and (folder is None or not is_unchanged(folder, row.version)):
                 changed.add(row.transfer_id)

@@ -48,17 +48,6 @@ SELECT file.path, item.size, file.mtime_ns, file.ctime_ns FROM item JOIN file ON
 WHERE item.transfer_id = :transfer_id AND item.task_id IS NULL AND item.ours = 1 AND item.verified_at IS NULL
 ORDER BY item.file_id LIMIT :files
 
--- The configuration may be another one than in the last life: every session is looked at before it travels.
--- name: look_again
-UPDATE job SET state = 'queued', not_before = :now, code = '', reason = '', hint = '', updated_at = :now
-WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state = 'waiting'
-  AND stage = 'archive' AND code = 'in_batch' AND target = :target
-
--- name: look_again_after
-UPDATE transfer SET trouble = :trouble WHERE trouble = '' AND id IN (
-  SELECT item.transfer_id FROM task JOIN item ON item.task_id = task.id
-  WHERE task.ended_at IS NULL AND task.target = :target)
-
 -- name: insert
 INSERT INTO task (target, batch, label, submission_id, source_endpoint, destination_endpoint, state, files, bytes,
   progress_at, created_at, updated_at)
