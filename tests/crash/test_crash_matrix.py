@@ -41,13 +41,12 @@ def files() -> dict[str, bytes]:
     content = {file.path.rpartition("/")[2]: b"".join(file.pieces()) for file in plan.files}
     settings = json.loads(content["_iblrig_taskSettings.raw.json"])
     start = dt.datetime.fromisoformat(settings["SESSION_END_TIME"]) + dt.timedelta(minutes=1)
-    later = {"SESSION_START_TIME": start, "SESSION_END_TIME": start + dt.timedelta(minutes=20), "SUBJECT_WEIGHT": 21.9}
+    end = start + dt.timedelta(minutes=20)
+    settings |= {"SESSION_START_TIME": start.isoformat(), "SESSION_END_TIME": end.isoformat(), "SUBJECT_WEIGHT": 21.9}
     return {
         **{f"raw_task_data_00/{name}": data for name, data in content.items() if name.startswith("_iblrig_task")},
         "raw_task_data_01/_iblrig_taskData.raw.jsonable": content["_iblrig_taskData.raw.jsonable"],
-        "raw_task_data_01/_iblrig_taskSettings.raw.json": json.dumps(
-            settings | later, default=dt.datetime.isoformat
-        ).encode(),
+        "raw_task_data_01/_iblrig_taskSettings.raw.json": json.dumps(settings).encode(),
         "logs/rig.log": b"nobody asks for it",
     }
 

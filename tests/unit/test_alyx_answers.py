@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labferry.alyx.answers import ProtectedFilesError, RefusedError, classify, is_invalid_token, retry_after
+from labferry.alyx.answers import (
+    FailedLookError,
+    ProtectedFilesError,
+    RefusedError,
+    UnknownNameError,
+    classify,
+    is_invalid_token,
+    retry_after,
+)
 from labferry.errors import CODES, LabferryError, UnavailableError, UnexplainedError
 
 EXCHANGES = Path(__file__).resolve().parents[3] / "shared" / "data" / "alyx" / "exchanges.jsonl"
@@ -237,3 +245,30 @@ def test_every_recorded_refusal_is_understood() -> None:
             taken_for_outage.add(exchange["case"])
     assert seen > 100
     assert taken_for_outage == {"sync-file-status.post"}
+
+
+def test_reg_03_unknown_names_are_told_apart_from_other_mistakes() -> None:
+    location = {"location": ["Object with name=rig_7 does not exist."]}
+    users = {"users": ["Object with username=zoë=x does not exist."]}
+    found = classify("POST", "/sessions", 400, {**location, **users, "status_code": 400})
+    assert isinstance(found, UnknownNameError)
+    assert found.fields == {"location", "users"}
+    assert found.message == "Alyx does not know location 'rig_7', users 'zoë=x' (POST /sessions)"
+    mixed = {**location, "narrative": ["This field may not be null."], "status_code": 400}
+    other = classify("POST", "/sessions", 400, mixed)
+    assert isinstance(other, RefusedError)
+    assert not isinstance(other, UnknownNameError)
+    assert all(word in other.message for word in ("rig_7", "narrative"))
+
+
+def test_reg_15_a_failed_question_is_an_outage_until_it_is_known_better() -> None:
+    found = classify("GET", "/subjects", 500, {"detail": "", "status_code": 500})
+    assert isinstance(found, FailedLookError)
+    assert (found.dependency, found.code) == ("alyx", "alyx_down")
+    assert found.message.endswith("no explanation")
+
+
+def test_reg_09_water_after_death_is_a_persons_to_correct() -> None:
+    text = {"detail": "Water administration date after death date", "status_code": 500}
+    found = classify("POST", "/water-administrations", 500, text)
+    assert (type(found), found.code) == (RefusedError, "after_death")

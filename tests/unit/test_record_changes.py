@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labferry.sessions.record import changes, patch_body, written
+from labferry.sessions.record import changes, has_arrived, patch_body, written
 
 
 def test_ruling_12_what_alyx_lacks_is_filled_in() -> None:
@@ -71,3 +71,20 @@ def test_ruling_12_after_a_lost_answer_what_did_not_arrive_is_still_the_earlier_
     wanted = {"n_trials": 401, "json": {"POOP_COUNT": 5}}
     assert written(ours, wanted, ours) == ours
     assert changes(written(ours, wanted, ours), wanted, ours) == wanted  # and so it is sent again
+
+
+def test_ruling_12_what_was_sent_has_arrived_when_all_of_it_is_there() -> None:
+    changed = {"n_trials": 401, "json": {"POOP_COUNT": 5}}
+    there = {"n_trials": 401, "narrative": "by hand", "json": {"POOP_COUNT": 5, "note": "by hand"}}
+    assert has_arrived(changed, there)
+    assert not has_arrived(changed, {**there, "n_trials": 400})
+    assert not has_arrived(changed, {**there, "json": {"note": "by hand"}})
+    assert not has_arrived(changed, {**there, "json": None})
+
+
+def test_ruling_12_a_time_in_another_form_is_no_difference() -> None:
+    ours, theirs = {"end_time": "2024-05-17T10:15:30.250000"}, {"end_time": "2024-05-17T10:15:30+01:00"}
+    assert changes({}, ours, theirs) == {}
+    assert has_arrived(ours, theirs)
+    later = {"end_time": "2024-05-17T10:20:00"}
+    assert changes(ours, later, theirs) == later

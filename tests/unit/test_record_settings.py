@@ -10,7 +10,7 @@ import pytest
 
 from labferry.errors import BlockedError
 from labferry.sessions.record import TaskSettings, parse_settings
-from labferry.sessions.record.moments import local_moment
+from labferry.sessions.record.moments import local_moment, same_moment
 from support.records import DAY, NUMBER, SETTINGS, SUBJECT, new_settings, old_settings
 from support.trees import SHARED, needs_shared
 
@@ -126,6 +126,25 @@ def test_reg_05_offsets_are_dropped_and_z_is_converted(text: str, wall: datetime
 def test_reg_05_what_is_no_time_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         local_moment(text, timezone(timedelta(hours=14)))
+
+
+@pytest.mark.parametrize(
+    ("other", "is_same"),
+    [
+        ("2024-05-17T10:15:30.250000", True),
+        ("2024-05-17T10:15:30", True),
+        ("2024-05-17 10:15:30Z", True),
+        ("2024-05-17T10:15:30.25+02:00", True),
+        ("2024-05-17T10:15:31.250000", False),
+        ("2024-05-16T10:15:30.250000", False),
+        ("2024-05-17", False),
+        ("soon", False),
+        (None, False),
+    ],
+)
+def test_ruling_11_a_time_is_known_again_in_whatever_form(other: object, is_same: bool) -> None:
+    assert same_moment("2024-05-17T10:15:30.250000", other) is is_same
+    assert same_moment(other, "2024-05-17T10:15:30.250000") is is_same
 
 
 def test_reg_05_an_end_before_the_start_is_not_used() -> None:
