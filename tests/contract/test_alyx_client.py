@@ -14,6 +14,7 @@ import pytest
 
 from labferry.alyx.answers import RefusedError
 from labferry.alyx.client import AlyxClient
+from labferry.alyx.overview import sessions_of
 from labferry.alyx.people import People
 from labferry.alyx.registration import (
     UNRATED,
@@ -179,6 +180,15 @@ def test_reg_03_a_session_is_created_as_described_and_found_again(alyx: Alyx) ->
     assert found.url.endswith(found.id)
     assert session_ids(alyx.client, session.subject, session.date, 2) == []
     assert session_ids(alyx.client, session.subject.upper(), session.date, 1) == []
+
+
+def test_ruling_02_all_sessions_of_a_subject_are_listed_at_once(alyx: Alyx) -> None:
+    session = alyx.new_session()
+    first, second = (create_session(alyx.client, alyx.record(session)) for _ in range(2))
+    found = sessions_of(alyx.client, session.subject)[session.date.isoformat(), session.number]
+    assert {one.eid for one in found} == {first.id, second.id}
+    assert {one.lab for one in found} == {alyx.lab}
+    assert sessions_of(alyx.client, session.subject.upper()) == {}
 
 
 def test_reg_03_a_session_of_another_lab_is_the_session_all_the_same(alyx: Alyx) -> None:

@@ -191,10 +191,14 @@ def test_every_turn_of_an_old_session_is_an_event(world: World) -> None:
     ]
 
 
-def test_what_is_no_history_any_more_is_not_judged(world: World) -> None:
+def test_what_was_released_in_the_middle_of_the_question_is_not_judged(world: World) -> None:
     row = old(world)
+    world.journal.files.list_files(row.id, 0, [(FileVersion(b"x", 10, 1, 1), DATASET)])
+    (file,) = world.journal.files.of_session(row.id)
     world.journal.backlog.release(row.id)
+    world.journal.backlog.take_over(file.id, "dataset", "a" * 32, ())
     world.journal.backlog.judge(row.id, History.ADOPTED, "", "too late")
+    assert world.journal.files.of_session(row.id) == [file]
     assert world.now(row).state is SessionState.SETTLING
 
 

@@ -49,4 +49,4 @@ def test_anything_else_is_tried_again_with_its_traceback_kept() -> None:
 
 def test_every_code_has_a_way_out() -> None:
     assert all(code.hint.endswith((".", ")")) and code.title for code in CODES.values())
-    assert {code.kind for code in CODES.values()} == {"blocked", "waiting", "file", "detect"}
+    assert {code.kind for code in CODES.values()} == {"blocked", "waiting", "file", "detect", "history", "remark"}

@@ -63,12 +63,15 @@ class Backlog:
     # --- what Alyx said -----------------------------------------------------------------------------------
 
     def take_over(self, file_id: int, dataset_id: str, remote_hash: str, records: Iterable[KnownRecord]) -> None:
-        """Believe Alyx about a file that nobody has read here; a hash that is no MD5 is remembered, not used."""
+        """Believe Alyx about a file that nobody has read here; a hash that is no MD5 is remembered, not used.
+
+        Nothing happens if its session is not to be asked about any more.
+        """
         md5 = remote_hash if _MD5.fullmatch(remote_hash) else None
         values = {"id": file_id, "dataset_id": dataset_id, "hash": remote_hash, "md5": md5}
         with self._db.write() as connection:
-            connection.execute(_SQL["take_over"], {**values, "now": self._clock.now()})
-            self._files.records(file_id, records)
+            if connection.execute(_SQL["take_over"], {**values, "now": self._clock.now()}).rowcount:
+                self._files.records(file_id, records)
 
     def forget_taken_over(self, session_id: int) -> None:
         """Believe Alyx no more about the files of a session: they are compared, or read, anew."""

@@ -45,9 +45,10 @@ WHERE id = :id AND history IS NOT NULL
 UPDATE file SET taken_over = 0, md5 = NULL, dataset_id = NULL, registered_hash = NULL, registered_at = NULL
 WHERE session_id = :session_id AND taken_over
 
+-- An operator may have released the session in the middle of the question.
 -- name: take_over
 UPDATE file SET taken_over = 1, md5 = :md5, dataset_id = :dataset_id, registered_hash = :hash, registered_at = :now
-WHERE id = :id
+WHERE id = :id AND session_id IN (SELECT id FROM session WHERE history = 'unasked')
 
 -- name: unknown
 SELECT path FROM file WHERE session_id = :session_id AND fate = 'dataset' AND NOT taken_over ORDER BY path
