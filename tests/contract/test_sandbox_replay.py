@@ -91,8 +91,6 @@ LEFT_OUT = {
     "one.rest.limits": "no brain regions in the sandbox",
     "sync-file-status.get": "the nightly transfer of Alyx is not simulated",
     "sync-file-status.post": "the nightly transfer of Alyx is not simulated",
-    "tasks.list": "pipeline tasks belong to ibllib; labferry neither reads nor writes them",
-    "tasks.create": "pipeline tasks belong to ibllib; labferry neither reads nor writes them",
     "auth.schema.no-token": "the schema is our own: compared with the recorded one below",
     "one.client.init": "the schema is our own: compared with the recorded one below",
     "race.register": "needs two requests at once: test_sandbox_alyx.py makes the race and compares the texts",

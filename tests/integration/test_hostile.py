@@ -311,7 +311,7 @@ def test_a_second_file_record_under_an_unpadded_number_disturbs_nothing(bench: S
     assert len(marked) == DATASETS
     assert all(path.startswith(PATH) for path in marked)
     with bench.journal.together():
-        for file in bench.journal.files.datasets(session.id):
+        for file in bench.journal.files.each_dataset(session.id):
             bench.journal.files.registered(file.id, "", "", [])
     settle_again(bench, session)
     assert bench.run_until(Stage.REGISTER).state is JobState.DONE
@@ -421,7 +421,7 @@ def test_bytes_that_rotted_on_disk_are_reported_not_tried_for_ever(bench: StageB
     _, session = bench.write()
     bench.run_until(Stage.REGISTER)
     bench.step(Stage.SEAL)
-    file = next(f for f in bench.journal.files.datasets(session.id) if f.path == WHEEL.encode())
+    file = next(f for f in bench.journal.files.each_dataset(session.id) if f.path == WHEEL.encode())
     bench.journal._db._writer.execute("UPDATE file SET md5 = ? WHERE id = ?", ("f" * 32, file.id))
     move = bench.step(Stage.ARCHIVE)
     assert move.state is JobState.BLOCKED, move

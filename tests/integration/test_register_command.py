@@ -116,6 +116,21 @@ def test_reg_11_overwrite_is_not_repeated_after_a_restart_nor_by_the_next_genera
     assert posted(bench, 2) == ["alf/_ibl_wheel.timestamps.npy"]
 
 
+def test_reg_11_overwrite_goes_on_after_an_outage_where_it_was(tmp_path: Path) -> None:
+    for bench in opened(tmp_path, LABFERRY_REGISTRATION__CHUNK="1"):
+        session = registered(bench)
+        register(bench.context, now(bench, session), Wish(overwrite=True))
+        bench.clock.pass_by(60)
+        bench.run_until(Stage.SEAL)
+        throttled = {"match": {"text": "POST /register-file", "n": 2}, "action": "status", "status": 429}
+        bench.sandbox.faults.add(throttled)
+        assert bench.step(Stage.REGISTER).code == "alyx_throttled"
+        bench.clock.pass_by(60)
+        assert bench.step(Stage.REGISTER).state is JobState.DONE
+        sent = [post["body"]["filenames"] for post in bench.requests("POST", "/register-file")[3:] if post["applied"]]
+        assert sent == [[INTERVALS], [WHEEL], [CAMERA]]
+
+
 def test_reg_11_a_wish_that_is_not_fulfilled_yet_goes_over_to_the_next_generation(bench: StageBench) -> None:
     session = registered(bench)
     register(bench.context, now(bench, session), Wish(raw=True, overwrite=True))

@@ -247,7 +247,7 @@ def test_reg_13_ruling_14_protected_files_stay_and_the_rest_is_registered(bench:
     register_elsewhere(bench, "alf/_ibl_wheel.position.npy", hashlib.md5(b"older").hexdigest())
     _, session = bench.write()
     bench.run_until(Stage.SEAL)
-    (file,) = [f for f in bench.journal.files.datasets(session.id) if f.path.endswith(b"position.npy")]
+    (file,) = [f for f in bench.journal.files.each_dataset(session.id) if f.path.endswith(b"position.npy")]
     eid = bench.requests("POST", "/sessions") and bench.context.alyx.list_all("/sessions", {"subject": "KS005"})
     dataset = bench.context.alyx.list_all("/datasets", {"session": str(eid[0]["id"])})[0]
     dataset_id = str(dataset["url"])[-36:]

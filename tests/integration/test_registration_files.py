@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from labferry.engine.registering import plan
+from labferry.engine.reports.explain_session import explain_session
+from labferry.engine.reports.live import LiveState
 from labferry.engine.wakeup import Wakeup
 from labferry.engine.worker import StageRun, StoppedEarly
 from labferry.journal.jobs import GIVES_WAY, Move
@@ -538,6 +540,18 @@ def test_ruling_19_who_gave_way_goes_on_where_it_was_without_asking(chunky: Stag
     assert posted(chunky) == list(many(6))
     job = chunky.journal.jobs.of_session(giant.id)[0]
     assert (job.state, job.failures) == (JobState.DONE, 0)
+
+
+def test_a_session_that_gave_way_is_being_registered(chunky: StageBench, lanes: Lanes, tmp_path: Path) -> None:
+    giant = begin_giant(chunky)
+    chunky.write("KS005/2026-03-02/001", files=many(1))
+    lanes.register_once()
+    live = LiveState((), chunky._detect, started_at=0.0, log_file=tmp_path / "log")
+    row = chunky.journal.sessions.get(giant.id)
+    assert row is not None
+    found = explain_session(chunky.context, live, row)
+    assert (found.verdict, found.code) == ("registering", "files_left")
+    assert "files left: 5" in found.message
 
 
 def test_ruling_19_after_a_long_time_alyx_is_looked_at_again(chunky: StageBench, lanes: Lanes) -> None:

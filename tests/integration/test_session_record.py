@@ -501,6 +501,17 @@ def test_an_unchanged_session_costs_no_post_and_no_patch(bench: StageBench) -> N
     assert changes(bench) == before
 
 
+def test_a_new_session_costs_three_requests_its_chunks_and_two_for_each_row_of_the_animal(bench: StageBench) -> None:
+    bench.write("KS005/2026-03-02/001", {**WHEEL})  # what is cached is asked for here
+    assert bench.run_until(Stage.REGISTER).state is JobState.DONE
+    bench.context.people.subject(SUBJECT)
+    bench.context.people.users(["ines"])
+    before = len(bench.requests("GET", "/")) + len(changes(bench))
+    assert register(bench, {**task(), **WHEEL}).state is JobState.DONE
+    rows, chunks = 2, 1
+    assert len(bench.requests("GET", "/")) + len(changes(bench)) - before <= 3 + chunks + 2 * rows
+
+
 def changes(bench: StageBench) -> list[Any]:
     """Return all requests so far that change something."""
     return [(m, r["path"], r["body"]) for m in ("POST", "PATCH", "DELETE") for r in bench.requests(m, "/")]

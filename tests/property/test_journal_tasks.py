@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from labferry.journal import Journal
 from labferry.journal.jobs import Move
@@ -286,5 +286,6 @@ class TaskMachine(RuleBasedStateMachine):
                 assert not where.isdigit() or item.task_id == int(where)
 
 
-TaskMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
-test_map_03_ruling_19_whatever_happens_no_file_is_in_two_tasks = TaskMachine.TestCase
+def test_map_03_ruling_19_whatever_happens_no_file_is_in_two_tasks() -> None:
+    often = settings(max_examples=15, stateful_step_count=40, deadline=None)
+    run_state_machine_as_test(TaskMachine, settings=often)

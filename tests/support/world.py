@@ -192,7 +192,7 @@ class World:
         """Let a session become registered; where its root has an archive, that job has only the copy before it."""
         row = self.sealed(session, files, root)
         self.journal.sessions.recorded(row.id, EID, {}, created_here=False)
-        for file in self.journal.files.datasets(row.id):
+        for file in self.journal.files.each_dataset(row.id):
             self.journal.files.registered(file.id, f"dataset-{file.id}", file.md5 or "", ())
         self.run(Stage.REGISTER, Done())
         if self.config.root(root).archive:

@@ -588,7 +588,7 @@ def test_a_useless_ca_file_is_a_config_error(tmp_path: Path, content: str | None
 
 
 def test_a_refusal_is_a_blocked_error_with_alyx_own_words(server: Server) -> None:
-    server.will(log_in, reply(400, {"users": ["Object with username=nobody does not exist."], "status_code": 400}))
-    with pytest.raises(RefusedError, match="users: Object with username=nobody") as refused:
+    server.will(log_in, reply(400, {"weight": ["A valid number is required."], "status_code": 400}))
+    with pytest.raises(RefusedError, match="weight: A valid number is required") as refused:
         client(server.url).post("/sessions", {})
     assert (refused.value.code, refused.value.status) == ("alyx_refused", 400)

@@ -430,7 +430,7 @@ def test_win_04_above_session_counts_what_is_below(world: World) -> None:
 
 def test_win_04_inside_session_tells_the_fate_of_a_file(world: World) -> None:
     row = world.archived(files=[("alf/trials.table.pqt", DATASET), ("notes.txt", UNMATCHED)])
-    file = world.journal.files.datasets(row.id)[0]
+    file = next(world.journal.files.each_dataset(row.id))
     job = world.job(row, JobKind.ARCHIVE)
     item = NewItem(file.id, b"KS005/2019-04-02/001/alf/trials.table.pqt", 100, file.md5 or "")
     transfer = world.journal.transfers.plan(job.id, "nas", b"/nas", "lf-1", [item])

@@ -55,7 +55,6 @@ def test_no_options_ask_for_nothing_special() -> None:
     wish = Wish.from_json("")
     assert wish == Wish()
     assert wish.is_about(b"alf/x.y.npy")
-    assert not wish.wants_again(b"alf/x.y.npy")
 
 
 def test_a_plan_is_kept_for_a_while_and_taken_once() -> None:

@@ -37,10 +37,6 @@ class Files:
         """Return the whole manifest of a session, by path."""
         return [FileRow.of(row) for row in self._db.read(_SQL["of_session"], {"session_id": session_id})]
 
-    def datasets(self, session_id: int) -> list[FileRow]:
-        """Return the files of a session that are registered, by path."""
-        return [FileRow.of(row) for row in self._db.read(_SQL["datasets"], {"session_id": session_id})]
-
     def each(self, session_id: int) -> Iterator[FileRow]:
         """Yield the whole manifest of a session by path, a page at a time: it may not fit into memory."""
         yield from FileRow.each(self._pages("page", session_id))

@@ -84,7 +84,7 @@ class EnsureFiles:
     ) -> Plan:
         """Look at Alyx and list what is to be done; `searched`: it has complained of doubled rows."""
         wish = Wish.from_json(job.options)
-        look = Look(self._context, session, wish.wants_again)
+        look = Look(self._context, session, lambda file: wish.wants_again(file, job.created_at))
         open_steps = self._require_time_over(session)
         if open_steps or not fresh:
             look.at(eid, self._beat(session, beat))

@@ -26,7 +26,7 @@ class Look:
     session : SessionRow
         Resolved.
     wants_again : callable
-        Says of a path whether its file is sent although Alyx has it.
+        Says whether a file is sent although Alyx has it.
     adopt : bool
         Note in the journal what Alyx holds.
 
@@ -48,7 +48,7 @@ class Look:
         self,
         context: Context,
         session: SessionRow,
-        wants_again: Callable[[bytes], bool] = lambda _: False,
+        wants_again: Callable[[FileRow], bool] = lambda _: False,
         *,
         adopt: bool = True,
     ) -> None:
@@ -107,7 +107,7 @@ class Look:
         """
         if file.taken_over and (there.hash or self._is_published(there)):
             as_it_was = (there.id, there.hash) == (file.dataset_id, file.registered_hash)
-            if as_it_was and not self._wants_again(file.path):
+            if as_it_was and not self._wants_again(file):
                 self.same.add(file.id)
         elif there.hash == file.md5:
             self._same_content(file, there)
@@ -117,11 +117,10 @@ class Look:
     def _same_content(self, file: FileRow, there: RemoteDataset) -> None:
         assert self._session.repository is not None, "resolved before"
         here = there.record_at(self._session.repository, self._context.alyx_path_of(self._session, file.path))
-        if here is not None:
-            if not here.exists:
-                self.unmarked.append(here.id)
+        if here is not None and not here.exists:
+            self.unmarked.append(here.id)
+        if here is not None and not self._wants_again(file):
             self._adopt(file, there)
-        if here is not None and not self._wants_again(file.path):
             self.same.add(file.id)
         elif there.qc != UNRATED:
             self.ratings[file.id] = there.qc

@@ -48,7 +48,7 @@ def preview(context: Context, row: SessionRow, wish: Wish) -> dict[str, Any]:
             f"The lab and the data repository of {name} are not known yet.",
             f"`labferry explain {name}` says what it waits for.",
         )
-    look = Look(context, row, wish.wants_again, adopt=False)
+    look = Look(context, row, lambda file: wish.wants_again(file, context.clock.now()), adopt=False)
     if row.eid is not None:
         look.at(row.eid)
     files: list[FileToRegister] = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from labferry.datasets import is_raw
+from labferry.journal.rows import FileRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,9 @@ class Wish:
             return path in self.files
         return is_raw(path) if self.raw else True
 
-    def wants_again(self, path: bytes) -> bool:
-        """Say whether a file is sent although Alyx has it."""
-        return self.overwrite and self.is_about(path)
+    def wants_again(self, file: FileRow, since: float) -> bool:
+        """Say whether a file is sent although Alyx has it: once since the wish, which is an epoch time."""
+        return self.overwrite and self.is_about(file.path) and (file.registered_at or 0.0) <= since
 
     def to_json(self) -> str:
         """Return what `from_json` reads."""

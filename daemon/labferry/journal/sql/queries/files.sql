@@ -23,9 +23,6 @@ INSERT INTO named_file (session_id, path) VALUES (:session_id, :path) ON CONFLIC
 -- name: has_datasets
 SELECT EXISTS (SELECT 1 FROM file WHERE session_id = :session_id AND fate = 'dataset')
 
--- name: datasets
-SELECT * FROM file WHERE session_id = :session_id AND fate = 'dataset' ORDER BY path
-
 -- name: at
 SELECT * FROM file WHERE session_id = :session_id AND path = :path
 
