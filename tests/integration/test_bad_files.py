@@ -66,7 +66,7 @@ def test_done_10_a_pipe_and_a_socket_in_a_session_hang_nothing(lab: Lab) -> None
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"/proc/self/fd/{folder}/_ibl_trials.contrastLeft.npy")
     os.close(folder)
-    os.mkfifo(bad / "raw_behavior_data/unasked")
+    os.mkfifo(bad / "raw_video_data/unasked")
     (bad / "raw_session.flag").touch()
     lab.write(GOOD)
     lab.start_ready()
