@@ -60,7 +60,7 @@ def prepare(folder: Path) -> None:
     files.checksums(row.id, [(one, hashlib.md5(one.path).hexdigest()) for one in versions])
     world.journal.sessions.sealed(row.id)
     with world.journal.together():
-        for file in files.datasets(row.id):
+        for file in files.of_session(row.id):
             files.registered(file.id, str(uuid5(NAMESPACE_URL, str(file.id))), file.md5 or "", ())
     for stage in (Stage.SEAL, Stage.REGISTER, Stage.SEAL):
         world.run(stage, Done())
