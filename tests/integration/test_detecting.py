@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labferry.config import Config
-from labferry.engine.detecting import DetectLane
+from labferry.engine.detection.lane import DetectLane
 from labferry.engine.wakeup import Wakeup
 from labferry.journal import Journal
 from labferry.journal.rows import SessionRow

@@ -16,7 +16,7 @@ from labferry.config import Config
 from labferry.datasets import DataFormat, DatasetType, Vocabulary
 from labferry.engine.context import ALYX, Context
 from labferry.engine.dependencies import Dependencies
-from labferry.engine.detecting import DetectLane
+from labferry.engine.detection.lane import DetectLane
 from labferry.engine.lanes import LaneThread
 from labferry.engine.policy import Limits, decide
 from labferry.engine.reports.live import LiveState

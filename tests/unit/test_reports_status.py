@@ -12,7 +12,7 @@ import pytest
 from labferry import __version__
 from labferry.detect.scan import NearMiss
 from labferry.engine.dependencies import Dependency, Health
-from labferry.engine.detecting import RootFacts
+from labferry.engine.detection.roots import RootFacts
 from labferry.engine.reports.health import (
     CONDITIONS,
     Condition,

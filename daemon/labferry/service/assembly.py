@@ -19,7 +19,7 @@ from labferry.config import ObserveArchive as ObserveSettings
 from labferry.engine.archive import ArchiveStage
 from labferry.engine.context import ALYX, Context
 from labferry.engine.dependencies import Dependencies
-from labferry.engine.detecting import DetectLane
+from labferry.engine.detection.lane import DetectLane
 from labferry.engine.globus.lane import GlobusLane
 from labferry.engine.globus.stage import GlobusStage
 from labferry.engine.globus.tending import Tending

@@ -11,7 +11,7 @@ from typing import Any
 
 from labferry.detect.scan import LINK_RULE
 from labferry.engine.context import Context
-from labferry.engine.detecting import RootFacts
+from labferry.engine.detection.roots import RootFacts
 from labferry.engine.reports.explain_file import explain_inside
 from labferry.engine.reports.explain_session import explain_session, frozen
 from labferry.engine.reports.find import find

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from labferry.engine.context import ALYX, Context
 from labferry.engine.dependencies import Dependency, Health
-from labferry.engine.detecting import RootFacts
+from labferry.engine.detection.roots import RootFacts
 from labferry.engine.planning import needs_of
 from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.sessions import attention

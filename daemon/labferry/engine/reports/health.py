@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from labferry.engine.dependencies import Dependency, Health
-from labferry.engine.detecting import RootFacts
+from labferry.engine.detection.roots import RootFacts
 from labferry.model import show_path
 
 NAMED = 3  # folders named in one sentence

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from labferry.engine.detecting import RootFacts
+from labferry.engine.detection.roots import RootFacts
 from labferry.engine.lanes import LaneThread
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from labferry import __version__
 from labferry.config import ObserveArchive
 from labferry.engine.context import Context
-from labferry.engine.detecting import RootFacts
+from labferry.engine.detection.roots import RootFacts
 from labferry.engine.planning import filled_through_globus
 from labferry.engine.reports.health import (
     Condition,

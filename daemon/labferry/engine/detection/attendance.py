@@ -1,0 +1,91 @@
+"""Who is there: what a scan found and did not find, written into the journal."""
+
+from __future__ import annotations
+
+import os
+
+import structlog
+
+from labferry.config import Detection
+from labferry.detect.scan import ScanResult
+from labferry.engine.detection.roots import SIGNALS, RootState
+from labferry.engine.history.meeting import past_of
+from labferry.journal import Journal
+from labferry.model import show_path
+from labferry.sessions.session import Session
+
+_log = structlog.get_logger()
+
+MISSES_BEFORE_VANISHED = 2  # scans in a row
+FEW = 5  # so many sessions may disappear at once without alarm …
+SHARE = 0.2  # … or this share of a root's sessions
+
+Found = dict[bytes, Session]
+
+
+def wanted(state: RootState, result: ScanResult) -> Found:
+    """Return the sessions that a scan found, by path, without those of subjects that are left out."""
+    return {one.path: one for one in result.found if one.subject not in state.root.exclude_subjects}
+
+
+def why_frozen(state: RootState, result: ScanResult, found: Found) -> str:
+    """Say why a root is left as it is: it is gone, or lost most of its sessions at once (unmounted). Empty: go on."""
+    if result.problem:
+        return result.problem
+    present = [path for path, (_, there) in state.known.items() if there]
+    missing = sum(path not in found for path in present)
+    if present and missing > FEW and missing > SHARE * len(present):
+        return f"{missing} of {len(present)} sessions disappeared at once: is the disk mounted?"
+    if present and missing and not os.listdir(state.path):
+        return f"the folder is empty and {missing} sessions were here: is the disk mounted?"
+    return ""
+
+
+def meet_sessions(state: RootState, found: Found, journal: Journal, settings: Detection) -> None:
+    """Tell the journal of sessions that are new, and of those that are back."""
+    new = [
+        (session, past_of(session, os.path.join(state.path, path), state.root, state.met_at, settings, SIGNALS))
+        for path, session in found.items()
+        if path not in state.known
+    ]
+    met: dict[bytes, tuple[int, bool]] = {}
+    with journal.together():
+        for session, past in new:
+            row = journal.sessions.found(
+                state.root.name,
+                session.path,
+                layout=state.root.layout,
+                subject=session.subject,
+                date=session.date.isoformat(),
+                number=session.number,
+                lab=session.lab,
+                history=past.history,
+                history_code=past.code,
+                history_why=past.why,
+            )
+            if past.signalled:
+                journal.sessions.signal(row.id, SIGNALS[0].decode())
+            met[session.path] = (row.id, True)
+    state.known |= met  # known is what was committed: a full disk takes all of them back
+    for path in found:
+        session_id, there = state.known[path]
+        if not there:
+            journal.sessions.returned(session_id)
+            state.known[path] = (session_id, True)
+    if new:
+        old = sum(past.history is not None for _, past in new)
+        _log.info("sessions_found", root=state.root.name, sessions=len(new), history=old)
+
+
+def miss_sessions(state: RootState, found: Found, journal: Journal) -> None:
+    """Note what was not found; after two scans in a row a session has vanished."""
+    for path, (session_id, there) in list(state.known.items()):
+        if not there or path in found:
+            state.misses.pop(path, None)
+            continue
+        state.misses[path] = state.misses.get(path, 0) + 1
+        if state.misses[path] >= MISSES_BEFORE_VANISHED:
+            del state.misses[path]
+            journal.sessions.vanished(session_id)
+            state.known[path] = (session_id, False)
+            _log.warning("session_vanished", root=state.root.name, session=show_path(path))

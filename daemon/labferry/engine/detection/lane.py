@@ -1,0 +1,147 @@
+"""The detect lane: scans tell what is there, hints when to look, and settled sessions become work.
+
+Runs the detect room and writes what it saw into the journal. Looks only: nothing below a root is ever written.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import structlog
+
+from labferry.config import Config
+from labferry.detect.scan import scan
+from labferry.detect.watch import Hints, NoHints, WatchdogHints
+from labferry.engine.detection.attendance import meet_sessions, miss_sessions, wanted, why_frozen
+from labferry.engine.detection.looking import Looking
+from labferry.engine.detection.roots import SIGNALS, RootFacts, RootState, leave_others, meet_root
+from labferry.engine.detection.watching import folders_to_watch
+from labferry.engine.lanes import IDLE_BEAT, LaneThread
+from labferry.engine.wakeup import Wakeup
+from labferry.journal import Journal
+from labferry.model import Clock, show_path
+
+_log = structlog.get_logger()
+
+SOONEST_RESCAN = 1.0  # seconds between two scans that hints ask for
+
+
+class DetectLane(LaneThread):
+    """One thread for all roots.
+
+    Parameters
+    ----------
+    config : Config
+    journal : Journal
+    wakeup : Wakeup
+        Rung when a session became work.
+    clock : Clock
+    """
+
+    def __init__(self, config: Config, journal: Journal, wakeup: Wakeup, clock: Clock) -> None:
+        super().__init__("detect", wakeup, clock)
+        self._config = config
+        self._journal = journal
+        self._roots = [meet_root(root, config, journal) for root in config.roots]
+        leave_others(config.roots, journal)
+        self._looking = Looking(journal, wakeup, clock)
+        watched = any(state.facts.mode == "events" for state in self._roots)
+        self._hints: Hints = WatchdogHints(signals=SIGNALS) if watched else NoHints()
+
+    # --- what others ask ----------------------------------------------------------------------------------
+
+    def facts(self) -> list[RootFacts]:
+        """Return what is known of every root."""
+        return [state.facts for state in self._roots]
+
+    def rescan(self, name: str | None = None) -> None:
+        """Scan one root, or all, as soon as possible."""
+        for state in self._roots:
+            if name in {None, state.root.name}:
+                state.next_scan = 0.0
+                for tracked in list(state.tracked.values()):
+                    tracked.state = replace(tracked.state, next_look=0.0)
+        self._hints.wake()
+
+    def wake(self) -> None:
+        """End the lane's sleep, so that it sees the stop."""
+        self._hints.wake()
+
+    # --- the lane -----------------------------------------------------------------------------------------
+
+    def first_scan(self) -> None:
+        """Scan every root once; the daemon is ready after that."""
+        for state in self._roots:
+            self._scan(state)
+
+    def turn(self) -> float:
+        """Take hints, scan what is due, look into what is due, then sleep until something happens."""
+        self._take_hints()
+        for state in self._roots:
+            if self._clock.monotonic() >= state.next_scan:
+                self.beat(f"scanning {state.root.name}", 600.0)
+                self._scan(state)
+            for tracked in list(state.tracked.values()):
+                if self._clock.monotonic() >= tracked.state.next_look and not self._wakeup.stopping:
+                    self.beat(f"looking into {show_path(tracked.path)}", 600.0)
+                    self._looking.look(state, tracked)
+        self.beat("idle")
+        self._hints.wait(self._until_due())
+        return 0.0
+
+    def tidy(self) -> None:
+        """Give the watches back."""
+        self._hints.close()
+
+    def _until_due(self) -> float:
+        due = [state.next_scan for state in self._roots]
+        due += [tracked.state.next_look for state in self._roots for tracked in state.tracked.values()]
+        now = self._clock.monotonic()
+        return 0.0 if self._wakeup.stopping else max(0.0, min([*due, now + IDLE_BEAT]) - now)
+
+    def _take_hints(self) -> None:
+        for path in self._hints.drain():
+            for state in self._roots:
+                below = state.below(path)
+                if below is not None:
+                    self._hint(state, below)
+
+    def _hint(self, state: RootState, below: bytes) -> None:
+        """Look soon into the session that a touched path belongs to, or scan for a new one."""
+        session = below
+        while session and session not in state.tracked:
+            session = os.path.dirname(session)
+        if session:
+            self._looking.hint(state, state.tracked[session], below[len(session) + 1 :])
+        elif below not in state.known:
+            last = (state.next_scan - self._config.detection.scan_every) + SOONEST_RESCAN
+            state.next_scan = min(state.next_scan, max(self._clock.monotonic(), last))
+
+    def _scan(self, state: RootState) -> None:
+        """Compare what is there with what the journal knows, and follow what is not complete."""
+        if self._journal.problem:
+            self._journal.probe()
+        result = scan(state.path, state.layout)
+        state.next_scan = self._clock.monotonic() + self._config.detection.scan_every
+        found = wanted(state, result)
+        frozen = why_frozen(state, result, found)
+        problem = frozen or result.gaps
+        if not frozen:
+            meet_sessions(state, found, self._journal, self._config.detection)
+            if result.complete:
+                miss_sessions(state, found, self._journal)
+        self._looking.follow(state)
+        self._hints.watch(folders_to_watch(self._roots))
+        if problem and problem != state.facts.problem:
+            _log.warning("root_problem", root=state.root.name, why=problem)
+        state.facts = replace(
+            state.facts,
+            watches=self._hints.count,
+            last_scan=self._clock.now(),
+            scan_s=result.seconds,
+            problem=problem or (self._hints.problem or "" if state.facts.mode == "events" else state.blind),
+            frozen=bool(frozen),
+            near_misses=tuple(result.near_misses),
+            near_miss_count=result.near_miss_count,
+        )

@@ -1,0 +1,83 @@
+"""Looking into sessions that are not complete, until they are."""
+
+from __future__ import annotations
+
+import os
+
+import structlog
+
+from labferry.detect.completion import Complete, Settling, Watched, hinted, observe
+from labferry.detect.signature import signal_present, take_signature
+from labferry.engine.detection.roots import SIGNALS, RootState, Tracked
+from labferry.engine.wakeup import Wakeup
+from labferry.journal import Journal
+from labferry.model import Clock, show_path
+
+_log = structlog.get_logger()
+
+
+class Looking:
+    """Follows unfinished sessions and makes them work when they are complete.
+
+    Parameters
+    ----------
+    journal : Journal
+    wakeup : Wakeup
+        Rung when a session became work.
+    clock : Clock
+    """
+
+    def __init__(self, journal: Journal, wakeup: Wakeup, clock: Clock) -> None:
+        self._journal = journal
+        self._wakeup = wakeup
+        self._clock = clock
+
+    def follow(self, state: RootState) -> None:
+        """Follow exactly the sessions that the journal has as not complete: new ones, and those sent back."""
+        rows = {row.path: row for row in self._journal.sessions.unsettled(state.root.name)}
+        for path in state.tracked.keys() - rows.keys():
+            del state.tracked[path]
+        for path, row in rows.items():
+            if path not in state.tracked and state.known.get(path, (0, False))[1]:
+                watched = Watched(signal_seen=row.signal is not None, next_look=self._clock.monotonic())
+                state.tracked[path] = Tracked(row.id, path, watched)
+        for tracked in state.tracked.values():
+            self._look_for_signal(state, tracked)
+
+    def hint(self, state: RootState, tracked: Tracked, name: bytes) -> None:
+        """Look soon into a session in which something was touched: the folder, or a file that is worth a name."""
+        if name in SIGNALS:
+            self._journal.sessions.signal(tracked.id, name.decode())
+        now = self._clock.monotonic()
+        tracked.state = hinted(tracked.state, now, state.rules, signal_seen=name in SIGNALS)
+
+    def look(self, state: RootState, tracked: Tracked) -> None:
+        """Look into one unfinished session; make it work when it is complete."""
+        folder = os.path.join(state.path, tracked.path)
+        self._look_for_signal(state, tracked)
+        signature = take_signature(folder) if os.path.isdir(folder) else None
+        # The time after the walk: what was seen at its beginning may have changed before its end.
+        now = self._clock.monotonic()
+        tracked.state, verdict = observe(tracked.state, signature, tracked.state.signal_seen, now, state.rules)
+        match verdict:
+            case Complete():
+                self._journal.sessions.complete(
+                    tracked.id,
+                    verdict.signature.digest,
+                    register=state.root.registers,
+                    targets=state.root.archive,
+                )
+                del state.tracked[tracked.path]
+                _log.info("complete", root=state.root.name, session=show_path(tracked.path))
+                self._wakeup.ring()
+            case Settling():
+                digest = signature.digest if signature else None
+                if tracked.written != (digest, verdict.code):
+                    self._journal.sessions.looked(tracked.id, digest, verdict.code, verdict.why)
+                    tracked.written = (digest, verdict.code)
+
+    def _look_for_signal(self, state: RootState, tracked: Tracked) -> None:
+        """Latch the completion signal as soon as it is there; a cheap look, made at every scan (rulings 4, 7)."""
+        if not tracked.state.signal_seen and signal_present(os.path.join(state.path, tracked.path), SIGNALS):
+            self._journal.sessions.signal(tracked.id, SIGNALS[0].decode())
+            tracked.state = hinted(tracked.state, self._clock.monotonic(), state.rules, signal_seen=True)

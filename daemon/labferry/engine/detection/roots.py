@@ -1,0 +1,115 @@
+"""What the detect lane knows of a root: what it remembers for itself, and what an operator may know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from labferry.config import Config, Root
+from labferry.detect.completion import Rules, Watched
+from labferry.detect.scan import NearMiss
+from labferry.detect.watch import network_mount
+from labferry.engine.history.meeting import UNREGISTERED
+from labferry.journal import Journal
+from labferry.sessions.layout import Layout
+from labferry.sessions.registry import layout
+
+SIGNALS = (b"raw_session.flag",)
+
+
+@dataclass(frozen=True, slots=True)
+class RootFacts:
+    """What the operator may know of a root; `last_scan` in epoch seconds, `scan_s` in seconds."""
+
+    name: str
+    path: bytes
+    layout: str
+    mode: str
+    watches: int = 0
+    last_scan: float | None = None
+    scan_s: float = 0.0
+    problem: str = ""
+    frozen: bool = False
+    near_misses: tuple[NearMiss, ...] = ()
+    near_miss_count: int = 0
+
+
+@dataclass(slots=True)
+class Tracked:
+    """A session that is not complete yet."""
+
+    id: int
+    path: bytes
+    state: Watched
+    written: tuple[bytes | None, str] = (None, "")
+
+
+@dataclass(slots=True)
+class RootState:
+    """What the lane remembers about one root.
+
+    Attributes
+    ----------
+    met_at : float
+        When the root was met for the first time, epoch seconds.
+    blind : str
+        Why changes are found by scanning only, where no watch can be had.
+    next_scan : float
+        Monotonic seconds; the past means now.
+    known : dict
+        Id of every session that the journal has by its path, and whether it was there at the last scan.
+    misses : dict
+        How many scans in a row did not find a session.
+    tracked : dict
+        The sessions that are not complete, by path.
+    """
+
+    root: Root
+    path: bytes
+    layout: Layout
+    rules: Rules
+    facts: RootFacts
+    met_at: float
+    blind: str = ""
+    next_scan: float = 0.0
+    known: dict[bytes, tuple[int, bool]] = field(default_factory=dict)
+    misses: dict[bytes, int] = field(default_factory=dict)
+    tracked: dict[bytes, Tracked] = field(default_factory=dict)
+
+    def below(self, path: bytes) -> bytes | None:
+        """Return a path relative to the root; None for one that is not in it."""
+        if path == self.path:
+            return b""
+        return path[len(self.path) + 1 :] if path.startswith(self.path + b"/") else None
+
+
+def meet_root(root: Root, config: Config, journal: Journal) -> RootState:
+    """Tell the journal of a configured root, and return what the lane starts with."""
+    path = os.fsencode(root.path)
+    met_at = journal.sessions.meet_root(root.name, path, root.layout)
+    journal.jobs.align_archives(root.name, root.archive, registers=root.registers)
+    if root.registers:
+        journal.sessions.register_from_now_on(root.name)
+        journal.backlog.ask_about_root(root.name, UNREGISTERED)
+    network = network_mount(path)
+    mode = "scan-only" if root.events == "off" or network else "events"
+    problem = f"{network} does not report changes: found by scanning only" if network else ""
+    rules = Rules(
+        completion=root.completion,
+        quiet=config.quiet(root),
+        quiet_without_signal=config.quiet_without_signal(root),
+        signal_names=SIGNALS,
+        look_every=min(config.detection.scan_every, 30.0),
+    )
+    facts = RootFacts(root.name, path, root.layout, mode, problem=problem)
+    state = RootState(root, path, layout(root.layout), rules, facts, met_at, blind=problem)
+    state.known = journal.sessions.folders(root.name)
+    return state
+
+
+def leave_others(roots: Iterable[Root], journal: Journal) -> None:
+    """Say of the work of roots that are not configured any more what it waits for; go on with what is back."""
+    journal.jobs.hurry("root_unknown")
+    for name in journal.sessions.root_paths().keys() - {root.name for root in roots}:
+        journal.jobs.park(name, "root_unknown", f"root {name} is not in the configuration any more")
