@@ -149,8 +149,8 @@ class TestedAlyx:
         """A nickname that two subjects share. REST cannot delete those, so a real server must have one already."""
         if self.is_sandbox:
             name = f"{self.prefix}_twins"
-            for lab in (self.lab, self.other_lab):
-                self.client.post("/subjects", {"nickname": name, "lab": lab, "responsible_user": self.user, "sex": "U"})
+            for lab, user in ((self.lab, self.user), (self.other_lab, "rig_user")):
+                self.client.post("/subjects", {"nickname": name, "lab": lab, "responsible_user": user, "sex": "U"})
             return name
         nicknames = Counter(str(row["nickname"]) for row in self.client.list_all("/subjects"))
         return next((name for name, times in nicknames.items() if times > 1), "")

@@ -182,6 +182,22 @@ def test_reg_03_a_session_is_created_as_described_and_found_again(alyx: Alyx) ->
     assert session_ids(alyx.client, session.subject.upper(), session.date, 1) == []
 
 
+def test_reg_15_one_nickname_in_two_labs_needs_two_responsible_users(alyx: Alyx) -> None:
+    record = {"nickname": alyx.subject, "sex": "U"}
+    for lab, fields in ((alyx.lab, ("lab", "responsible_user")), (alyx.other_lab, ("responsible_user",))):
+        with pytest.raises(RefusedError) as caught:
+            alyx.client.post("/subjects", {**record, "lab": lab})
+        assert all(f"nickname, {field} must make a unique set" in str(caught.value) for field in fields)
+
+
+def test_reg_15_a_subject_is_not_renamed_to_one_that_is_there(alyx: Alyx) -> None:
+    other = f"{alyx.subject}_2"
+    alyx.new_subject(other, alyx.other_lab)
+    with pytest.raises(RefusedError) as caught:
+        alyx.client.patch(f"/subjects/{other}", {"nickname": alyx.subject})
+    assert "nickname, responsible_user must make a unique set" in str(caught.value)
+
+
 def test_ruling_02_all_sessions_of_a_subject_are_listed_at_once(alyx: Alyx) -> None:
     session = alyx.new_session()
     first, second = (create_session(alyx.client, alyx.record(session)) for _ in range(2))

@@ -118,7 +118,8 @@ CREATE TABLE IF NOT EXISTS subject (
     sex TEXT NOT NULL DEFAULT 'U',
     description TEXT NOT NULL DEFAULT '',
     json TEXT,
-    UNIQUE (nickname, lab)
+    UNIQUE (nickname, lab),
+    UNIQUE (nickname, responsible_user)
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS subject_project (

@@ -1,11 +1,12 @@
 """Subjects: the animals of the labs.
 
-Room: sandbox. A nickname is unique within a lab only; one that two labs use cannot be looked up by it.
+Room: sandbox. A nickname is unique within a lab, and among the subjects of one responsible user; one that two labs
+use all the same cannot be looked up by it.
 """
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Mapping
 from datetime import date
 from typing import cast
 
@@ -104,19 +105,29 @@ def _create(call: Call) -> Response:
     values = check(_FIELDS, call.db, call.data)
     key = new_id()
     row = {"id": key, "responsible_user": call.username, "species": "Laboratory mouse", **_columns(values)}
-    try:
-        call.db.insert("subject", row)
-    except sqlite3.IntegrityError as error:
-        message = "The fields nickname, lab must make a unique set."
-        raise invalid({"non_field_errors": [message]}) from error
+    _require_unique(call, key, row)
+    call.db.insert("subject", row)
     return json_response(201, _show(call, _written(call, key, values)))
 
 
 def _change(call: Call) -> Response:
-    key = _row(call)["id"]
+    row = _row(call)
+    key = row["id"]
     values = check(_FIELDS, call.db, call.data, partial=call.request.method == "PATCH")
+    _require_unique(call, key, {**row, **_columns(values)})
     call.db.update("subject", ("id", key), _columns(values))
     return json_response(200, _in_full(call, _written(call, key, values)))
+
+
+def _require_unique(call: Call, key: str, row: Mapping[str, Value]) -> None:
+    """Refuse a subject whose nickname another one has, in its lab or under its responsible user."""
+    taken = []
+    for other in ("lab", "responsible_user"):
+        query = f"SELECT 1 FROM subject WHERE nickname = ? AND {other} = ? AND id <> ?"
+        if call.db.one(query, row["nickname"], row[other], key):
+            taken.append(f"The fields nickname, {other} must make a unique set.")
+    if taken:
+        raise invalid({"non_field_errors": taken})
 
 
 def _delete(call: Call) -> Response:

@@ -78,6 +78,13 @@ def _read(name: str) -> object:
 # --- planting ---------------------------------------------------------------------------------------------
 
 
+# Who is responsible for a subject; nobody is for the twin of one of theirs, as Alyx wants it.
+_FREE_USER = """
+SELECT username FROM user WHERE username = coalesce(?, 'rig_user')
+AND NOT EXISTS (SELECT 1 FROM subject WHERE nickname = ? AND responsible_user = username)
+"""
+
+
 def plant(db: Database, facts: Facts) -> None:
     """Put facts into the store.
 
@@ -172,7 +179,7 @@ def _subject(db: Database, fact: Fact) -> None:
     key = row[0] if row else new_id()
     if row is None:
         user = fact.get("responsible_user")
-        responsible = db.one("SELECT username FROM user WHERE username = coalesce(?, 'rig_user')", user)
+        responsible = db.one(_FREE_USER, user, fact["nickname"])
         values = {
             "id": key,
             "nickname": fact["nickname"],
