@@ -1,9 +1,9 @@
 """`make mutants`: breaks the program in the small ways kept in this folder, and requires that a test notices each.
 
-    python tests/mutants/run.py [-j N] [ROW …]
+    python tests/mutants/run.py [-j N] [ROW | PATCH …]
 
 Works in scratch copies of the tree; the tree itself is only read. Exit codes: 0 every mutant was killed; 1 one
-survived, could not be tried, or a named test fails without it; 2 there is no mutant of that row.
+survived, could not be tried, or a named test fails without it; 2 there is no mutant of that row or name.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Scratch:
 
 
 def main(arguments: Sequence[str], root: Path = ROOT) -> int:
-    """Try the mutants of the named rows, or all; return the exit code."""
+    """Try the mutants of the named rows, the named mutants, or all; return the exit code."""
     options = _options(arguments)
     try:
         mutants = [Mutant.read(patch) for patch in sorted((root / MUTANTS).glob("*.patch"))]
@@ -150,12 +150,13 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
         return 1
     rows = [row for argument in options.rows for row in argument.split(",") if row]
     known = {mutant.row.lower(): mutant.row for mutant in mutants}
-    unknown = [row for row in rows if row.lower() not in known]
+    names = {mutant.patch.stem.lower() for mutant in mutants}
+    unknown = [row for row in rows if row.lower() not in known.keys() | names]
     if unknown:
         print(f"There is no mutant of {', '.join(unknown)}. There are: {', '.join(known.values())}.", file=sys.stderr)
         return 2
     wanted = {row.lower() for row in rows} or set(known)
-    chosen = [mutant for mutant in mutants if mutant.row.lower() in wanted]
+    chosen = [mutant for mutant in mutants if {mutant.row.lower(), mutant.patch.stem.lower()} & wanted]
     if not chosen:
         print(f"There is no mutant in {MUTANTS}.", file=sys.stderr)
         return 1
@@ -251,7 +252,7 @@ def _environment() -> dict[str, str]:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests/mutants/run.py", description="Require that tests notice small breaks.")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="only the mutants of these rows")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="only the mutants of these rows, or of these names")
     parser.add_argument("-j", "--jobs", type=int, default=2, metavar="N", help="how many at a time (default: 2)")
     return parser.parse_args(arguments)
 

@@ -140,12 +140,16 @@ def test_ruling_31_a_test_that_does_not_pass_unbroken_proves_nothing(
     assert captured.out == ""
 
 
-def test_ruling_31_a_row_can_be_chosen(runner: ModuleType, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ruling_31_a_row_or_one_mutant_can_be_chosen(
+    runner: ModuleType, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_mutant(tree, "SUM-01", "test_cannot_notice")
     write_mutant(tree, "SUM-02", "test_adds_here")
     write_mutant(tree, "SUM-02", "test_adds_here", new="    return b", name="SUM-02-second")
     assert runner.main(["sum-02"], tree) == 0
     assert words(capsys.readouterr().out) == ["killed", "killed"]
+    assert runner.main(["sum-02-second"], tree) == 0
+    assert words(capsys.readouterr().out) == ["killed"]
     assert runner.main(["SUM-9"], tree) == 2
     assert "There are: SUM-01, SUM-02." in capsys.readouterr().err
 
