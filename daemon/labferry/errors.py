@@ -370,6 +370,12 @@ CODES: dict[str, Code] = {
         "Globus does not accept the transfer",
         "Read the message: it is Globus' own. Correct what it names, then `labferry retry SESSION`.",
     ),
+    "rename_refused": Code(
+        "blocked",
+        "a file of an old rig cannot be given the name it has today",
+        "Let the service's user write there (docs/operate.md), or set `compat_renames = false`; "
+        "then `labferry retry SESSION`.",
+    ),
     "hook_failed": Code(
         "blocked",
         "the command that is run after registration failed again and again",
@@ -611,5 +617,13 @@ CODES: dict[str, Code] = {
     ),
     "odd_settings": Code("remark", "a part of the task settings is not used", "Correct it if it is needed."),
     "odd_trials": Code("remark", "a part of the trial data is not used", "Look at the file if trials are missing."),
+    "renamed": Code(
+        "remark", "a file of an old rig got the name it has today", "Nothing to do: `compat_renames` asks for it."
+    ),
+    "old_name": Code(
+        "remark",
+        "a file of an old rig keeps its old name",
+        "Rename it by hand if pipelines need the new name, then `labferry register SESSION`.",
+    ),
     "odd_narrative": Code("remark", "the narrative is not sent", "Shorten it, or enter it in Alyx."),
 }

@@ -14,6 +14,7 @@ from labferry.detect.seal import SealInterruptedError, seal
 from labferry.detect.signature import is_about_transfer
 from labferry.engine.context import Context
 from labferry.engine.giving_way import give_way
+from labferry.engine.old_names import rename_old_files
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import CODES, BlockedError, ChangedError, LabferryError
 from labferry.journal.jobs import Move
@@ -43,6 +44,8 @@ class Seal:
         if session.sealed_generation == session.generation:
             require_nothing_new(folder, lambda path: files.at(session.id, path))
         else:
+            if job.kind is JobKind.REGISTER:
+                rename_old_files(context, job, session, folder)
             files.list_files(session.id, session.generation, self._listing(folder, root, session))
         self._require_datasets(job, session)
         self._hash(session, job, folder, root, beat)

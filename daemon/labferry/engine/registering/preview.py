@@ -8,6 +8,7 @@ from typing import Any
 
 from labferry.alyx.registration import FileToRegister
 from labferry.engine.context import Context
+from labferry.engine.old_names import plan_renames
 from labferry.engine.registering.chunks import as_sent, body_of
 from labferry.engine.registering.explicit import require_registrable
 from labferry.engine.registering.looking import Look, conflict
@@ -84,7 +85,10 @@ def _manifest(context: Context, row: SessionRow, wish: Wish) -> Iterator[tuple[b
     """Yield path, size, the journal's row where that is of this version, and what sealing would decide now."""
     rules = registration_rules(context)
     named = context.journal.files.named(row.id) | wish.files
-    for walked in walk_session(context.folder_of(row)):
+    folder = context.folder_of(row)
+    moves = plan_renames(context, row, folder).moves
+    for found in walk_session(folder):
+        walked = found._replace(path=moves.get(found.path, found.path))
         if walked.path in named and not walked.error:
             decision = rules.decide_named(walked.path, walked.kind is FileKind.REGULAR)
         else:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from labferry.engine.context import Context
+from labferry.engine.old_names import renaming_remarks
 from labferry.engine.registering.animals import EnsureAnimal
 from labferry.engine.registering.patience import Patience
 from labferry.engine.registering.session import EnsureSession
@@ -62,7 +63,7 @@ class EnsureRecord:
         name = show_path(session.path)
         beat(f"reading the record of {name}", READING)
         record = read_record(folder, context.parsed(session), timezone=self._timezone)
-        remarks = list(record.remarks)
+        remarks = [*record.remarks, *renaming_remarks(context, session)]
         beat(f"looking for {name} in Alyx", 12 * context.config.alyx.timeout)
         ensured = self._session(job, session, record, remarks)
         refused = self._animals(job, record, remarks, beat)

@@ -8,6 +8,7 @@ from labferry.sessions.record.body import create_body, not_typed_in, wanted_fiel
 from labferry.sessions.record.changes import changes, has_arrived, patch_body, written
 from labferry.sessions.record.description import Description, Device, Sync, Task, parse_description, read_description
 from labferry.sessions.record.moments import same_moment
+from labferry.sessions.record.old_names import OLD_NAMES, new_name, release, rig_version
 from labferry.sessions.record.reading import SessionFolder
 from labferry.sessions.record.record import SessionRecord, read_record
 from labferry.sessions.record.remark import Remark
@@ -17,6 +18,7 @@ from labferry.sessions.record.users import Users, session_users, user_of
 from labferry.sessions.record.weights import Water, Weight
 
 __all__ = [
+    "OLD_NAMES",
     "Description",
     "Device",
     "Remark",
@@ -32,6 +34,7 @@ __all__ = [
     "changes",
     "create_body",
     "has_arrived",
+    "new_name",
     "not_typed_in",
     "parse_description",
     "parse_settings",
@@ -39,6 +42,8 @@ __all__ = [
     "read_description",
     "read_record",
     "read_trials",
+    "release",
+    "rig_version",
     "same_moment",
     "session_users",
     "user_of",

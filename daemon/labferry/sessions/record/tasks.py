@@ -83,14 +83,25 @@ def read_tasks(
     return tuple(sorted(runs, key=lambda run: (run.settings.start, run.collection)))
 
 
+def read_all_settings(
+    folder: SessionFolder, collections: tuple[bytes, ...], timezone: tzinfo | None = None
+) -> list[TaskSettings]:
+    """Read the settings in these folders, and nothing else; raises what `read_tasks` raises of them."""
+    return [_read_settings(folder, collection, timezone)[0] for collection in collections]
+
+
 def _read_task(folder: SessionFolder, collection: bytes, session: Session, timezone: tzinfo | None) -> TaskRun:
-    settings_path = _only(folder, collection, _SETTINGS, "corrupt_settings")
-    content = None if settings_path is None else folder.read(settings_path, SETTINGS_LIMIT, "corrupt_settings")
-    if settings_path is None or content is None:
-        raise BlockedError("no_settings", f"{show_path(collection)} holds no task settings (_iblrig_taskSettings.raw)")
-    settings = parse_settings(content, show_path(settings_path), timezone)
-    _require_same_session(settings, show_path(settings_path), session)
+    settings, path = _read_settings(folder, collection, timezone)
+    _require_same_session(settings, path, session)
     return TaskRun(show_path(collection), settings, _read_trials(folder, collection))
+
+
+def _read_settings(folder: SessionFolder, collection: bytes, timezone: tzinfo | None) -> tuple[TaskSettings, str]:
+    path = _only(folder, collection, _SETTINGS, "corrupt_settings")
+    content = None if path is None else folder.read(path, SETTINGS_LIMIT, "corrupt_settings")
+    if path is None or content is None:
+        raise BlockedError("no_settings", f"{show_path(collection)} holds no task settings (_iblrig_taskSettings.raw)")
+    return parse_settings(content, show_path(path), timezone), show_path(path)
 
 
 def _read_trials(folder: SessionFolder, collection: bytes) -> Trials | None:
