@@ -55,13 +55,16 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "seal_threads": Benchmark("seal", "≥", "run_threads"),
     "journal": Benchmark("journal", "≥"),
     "status_wall": Benchmark("status_wall", "≤"),
+    "register_one": Benchmark("register", "≤"),
+    "register_server": Benchmark("register", "≤", "run_server"),
+    "register_requests": Benchmark("register", "≤", "run_requests"),
     "register_memory": Benchmark("register_memory", "≤"),
     "globus_requests": Benchmark("globus_requests", "≤"),
     "globus_plan": Benchmark("globus_plan", "≤"),
     "globus_plan_rss": Benchmark("globus_plan", "≤", "run_memory"),
 }
 
-_LINE = "{:<15}{:>24}{:>16}{:>9}{:>9}  {}"
+_LINE = "{:<18}{:>24}{:>16}{:>9}{:>9}  {}"
 
 
 def main(
@@ -136,7 +139,7 @@ def _measure_all(benchmarks: Mapping[str, Benchmark]) -> tuple[list[dict[str, An
                 result = _checked(name, benchmark, benchmark.run(Path(workdir)))
         except Exception:  # noqa: BLE001 - whatever broke in one, the others are measured
             traceback.print_exc()
-            print(f"{name:<15}broke, see above", flush=True)
+            print(f"{name:<18}broke, see above", flush=True)
             failed.append(name)
             continue
         note = result.pop("note", "")
@@ -176,7 +179,7 @@ def _row(result: Mapping[str, Any], bound: str) -> str:
         f"{result['value']:.5g} {result['unit']}",
         f"{result['reference']:.5g}",
         f"{result['ratio']:.2f}",
-        f"{bound} {result['goal']:g}",
+        f"{bound} {result['goal']:.3g}",
         "yes" if result["ok"] else "NO",
     )
 

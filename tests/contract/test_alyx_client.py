@@ -35,8 +35,7 @@ from labferry.alyx.vocabulary import CachedVocabulary, fetch_vocabulary
 from labferry.errors import BlockedError, UnavailableError, UnknownOutcomeError
 from labferry.model import SystemClock
 from labferry.sessions.session import Session
-
-Alyx = Any  # conftest's TestedAlyx, which a test module cannot import
+from support.tested_alyx import TestedAlyx as Alyx
 
 TIMES = "alf/probe00/spikes.times.npy"
 AMPS = "alf/probe00/spikes.amps.npy"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import httpx
 import pytest
 
 from labferry.alyx.identity import NO_SESSION, who_we_are
 from labferry.errors import UnavailableError
-
-Alyx = Any  # conftest's TestedAlyx, which a test module cannot import
+from support.tested_alyx import TestedAlyx as Alyx
 
 
 def test_one_06_alyx_tells_who_we_are_and_that_we_may_write(alyx: Alyx) -> None:

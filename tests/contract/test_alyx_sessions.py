@@ -32,8 +32,7 @@ from labferry.model import SystemClock
 from labferry.sessions.record import create_body, has_arrived, water_body, weighing_body, written
 from labferry.sessions.session import Session
 from support.records import new_settings, record_of, trial, write_task
-
-Alyx = Any  # conftest's TestedAlyx, which a test module cannot import
+from support.tested_alyx import TestedAlyx as Alyx
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
