@@ -432,6 +432,11 @@ CODES: dict[str, Code] = {
         "Alyx may still be working on the last request",
         "Nothing to do: it is watched until it stands still.",
     ),
+    "hook_running": Code(
+        "waiting",
+        "the command that is run after registration has not ended",
+        "Nothing to do: it was started before the daemon began anew; its end is waited for, for 2 minutes at most.",
+    ),
     "files_left": Code(
         "waiting", "a part of the files is done", "Nothing to do: smaller sessions go first, then the rest follows."
     ),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from labferry.engine.registering import hook
+from labferry.engine.registering.errand import Errand
 from labferry.engine.worker import StoppedEarly
 from labferry.journal.jobs import Move
 from labferry.model import JobState, Stage
@@ -248,13 +251,59 @@ def test_ruling_09_the_command_does_not_run_for_a_session_that_is_not_registered
 
 
 def test_ruling_09_the_command_runs_again_if_it_was_killed_with_the_daemon(tmp_path: Path) -> None:
+    told = 'echo "$LABFERRY_EID $LABFERRY_RUN" >> "$0.out"'
+    with closing(hooked(tmp_path, told)) as bench:
+        register(bench, {**task(), **WHEEL})
+        eid = in_alyx(bench)["id"]
+        begin_a_run(bench)
+        assert register(bench, {"alf/_ibl_wheel.timestamps.npy": b"more"}).state is JobState.DONE
+        assert said(tmp_path) == [f"{eid} 1", f"{eid} 2"], "the same session, and not for the first time"
+
+
+def begin_a_run(bench: StageBench) -> None:
+    """Make the journal what it is while the command runs."""
+    (job, *_) = bench.journal.jobs.of_session(1)
+    (step,) = [one for one in bench.journal.steps.of_job(job.id) if one.name == hook.HOOK_STEP]
+    bench.journal.steps.send(job.id, step.name, json.loads(step.request))
+
+
+def test_ruling_09_a_command_of_an_earlier_life_gets_its_time_and_no_more(tmp_path: Path) -> None:
+    with closing(hooked(tmp_path, 'echo ran >> "$0.out"')) as bench, ThreadPoolExecutor(1) as pool:
+        register(bench, {**task(), **WHEEL})
+        begin_a_run(bench)
+        errand = Errand(f"{bench.context.config.state_dir}/{hook.HOOK_STEP}", "1")
+        with errand.alone() as lock, (tmp_path / "earlier").open("wb") as output:
+            assert lock is not None
+            words = [b"/bin/sh", b"-c", b"echo here; sleep 10"]
+            earlier = pool.submit(errand.run, lock, words, {"PATH": os.environ["PATH"]}, output, lambda: True)
+            wait_until((tmp_path / "earlier").read_text, what="the command of an earlier life to run")
+        move = register(bench, {"alf/_ibl_wheel.timestamps.npy": b"more"})
+        assert (move.state, move.code) == (JobState.WAITING, "hook_running")
+        bench.clock.pass_by(hook.AT_MOST)
+        move = bench.step(Stage.REGISTER)
+        assert (move.state, move.code) == (JobState.QUEUED, "hook_failed")
+        assert "had not ended" in move.reason
+        assert earlier.result(20.0) == -signal.SIGKILL
+        bench.clock.pass_by(900)
+        assert bench.step(Stage.REGISTER).state is JobState.DONE
+        assert said(tmp_path) == ["ran", "ran"]
+
+
+@pytest.mark.parametrize(("end", "runs"), [("0", 1), ("3", 2)])
+def test_ruling_09_the_end_of_a_run_is_known_although_the_daemon_was_not_there(
+    tmp_path: Path, end: str, runs: int
+) -> None:
     with closing(hooked(tmp_path, 'echo ran >> "$0.out"')) as bench:
         register(bench, {**task(), **WHEEL})
-        (job, *_) = bench.journal.jobs.of_session(1)
-        (step,) = [one for one in bench.journal.steps.of_job(job.id) if one.name == hook.HOOK_STEP]
-        bench.journal.steps.send(job.id, step.name, {"command": [], "eid": in_alyx(bench)["id"]})  # as before its end
-        assert register(bench, {"alf/_ibl_wheel.timestamps.npy": b"more"}).state is JobState.DONE
-        assert said(tmp_path) == ["ran", "ran"]
+        begin_a_run(bench)
+        Path(bench.context.config.state_dir, hook.HOOK_STEP, "1.end").write_text(f"{end}\n")
+        move = register(bench, {"alf/_ibl_wheel.timestamps.npy": b"more"})
+        if end != "0":
+            assert (move.code, f"ended with {end}" in move.reason) == ("hook_failed", True)
+            bench.clock.pass_by(900)
+            move = bench.step(Stage.REGISTER)
+        assert move.state is JobState.DONE
+        assert len(said(tmp_path)) == runs
 
 
 @pytest.mark.usefixtures("told")
@@ -263,7 +312,8 @@ def test_ruling_09_the_command_learns_no_secret_and_speaks_not_for_the_daemon(tm
         assert register(bench, {**task(), **WHEEL}).state is JobState.DONE
         names = {line.partition("=")[0] for line in said(tmp_path)}
         assert "PATH" in names
-        assert not {name for name in names if name.startswith(("LABFERRY", "CREDENTIALS", "NOTIFY"))}
+        told = {name for name in names if name.startswith(("LABFERRY", "CREDENTIALS", "NOTIFY"))}
+        assert told == {"LABFERRY_EID", "LABFERRY_RUN"}
         assert said(tmp_path)[-1] == "/"
 
 
@@ -277,7 +327,7 @@ def test_ruling_09_a_path_that_is_no_text_reaches_the_command_as_it_is(tmp_path:
     ("text", "reason"),
     [
         ("echo no disk >&2; exit 3", "ended with 3: no disk"),
-        ("kill -9 $$", "ended with -9"),
+        ("kill -9 $$", "ended with 137"),
         (None, "Permission denied"),
     ],
 )

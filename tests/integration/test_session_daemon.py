@@ -67,3 +67,26 @@ def test_ruling_09_a_stop_ends_the_command_and_the_next_life_runs_it_again(lab: 
     lab.wait_for("archived")
     assert len(runs.read_text().splitlines()) == 2
     assert len(lab.posts("/register-file")) == 1, "the files were not sent again"
+
+
+@pytest.mark.parametrize("ends", ["while nobody is there", "before the eyes of the next life"])
+def test_ruling_09_the_command_runs_once_although_the_daemon_is_killed_meanwhile(
+    lab: Lab, tmp_path: Path, ends: str
+) -> None:
+    runs, hook = tmp_path / "runs", tmp_path / "hook.sh"
+    hook.write_text(f"#!/bin/sh\necho $$ >> {runs}\nuntil test -e {tmp_path}/enough; do sleep 0.05; done\n")
+    hook.chmod(stat.S_IRWXU)
+    lab.environment["LABFERRY_REGISTRATION__ON_REGISTERED"] = json.dumps([str(hook)])
+    folder = lab.write("KS005/2026-03-02/001")
+    lab.start_ready()
+    wait_until(lambda: runs.exists() and runs.read_text(), what="the command to run")
+    lab.kill()
+    if ends == "while nobody is there":
+        (tmp_path / "enough").touch()
+        wait_until(lambda: not Path(f"/proc/{runs.read_text().strip()}/cwd").exists(), what="the command to end")
+    lab.start_ready()
+    if ends != "while nobody is there":
+        lab.wait_for_code(folder, "hook_running")
+        (tmp_path / "enough").touch()
+    lab.wait_for("archived")
+    assert len(runs.read_text().splitlines()) == 1

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO, NoReturn
@@ -15,22 +12,30 @@ from typing import BinaryIO, NoReturn
 import structlog
 
 from labferry.engine.context import Context
+from labferry.engine.elapsed import Elapsed
+from labferry.engine.registering.errand import Errand
 from labferry.engine.worker import StoppedEarly
-from labferry.errors import BlockedError, UnexplainedError
+from labferry.errors import BlockedError, NotYetError, UnexplainedError
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.model import show_path
 
 HOOK_STEP = "on_registered"
 AT_MOST = 120.0  # seconds; it occupies a register lane
-LOOK_EVERY = 0.2  # seconds between looks whether the daemon is to stop
+LOOK_AGAIN = 5.0  # seconds until it is asked again whether what an earlier life started has ended
+CANNOT_START = 126  # as a shell says it
 SAID = 400  # characters of its last words that are kept
 # What the child gets of our environment: nothing that leads to a secret, or speaks for us to systemd.
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR")
 _log = structlog.get_logger()
 
 
-def run_hook(context: Context, job: JobRow, session: SessionRow, eid: str, beat: Callable[[str, float], None]) -> None:
-    """Run the configured command once for a session in Alyx; a kill in between lets it run once more.
+def run_hook(
+    context: Context, elapsed: Elapsed, job: JobRow, session: SessionRow, eid: str, beat: Callable[[str, float], None]
+) -> None:
+    """Run the configured command for a session in Alyx until it has succeeded once.
+
+    A run that outlives a kill of the daemon is waited for, and one that ended meanwhile counts as it ended. Only a run
+    that was itself killed, or that failed, is followed by another one.
 
     Raises
     ------
@@ -38,29 +43,32 @@ def run_hook(context: Context, job: JobRow, session: SessionRow, eid: str, beat:
         `hook_failed`: it cannot be started, ends with another status than 0, or does not end.
     BlockedError
         The same, for the last time.
+    NotYetError
+        `hook_running`: what an earlier life started has not ended.
     StoppedEarly
         The daemon drains; the command is killed.
     """
     command = context.config.registration.on_registered
     if not command or _has_run(context, session, eid):
         return
-    name = show_path(session.path)
-    context.journal.steps.send(job.id, HOOK_STEP, {"command": list(command), "eid": eid})
-    beat(f"running {command[0]} for {name}", AT_MOST + 30.0)
-    words = _words(command, context.folder_of(session), eid)
-    try:
-        with tempfile.TemporaryFile() as output:  # not a pipe: what it leaves in the background would hold that open
-            status = _run(context, words, output)
-            said = _last_words(output)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        _fail(context, job, f"{command[0]}: {reason}")
-    if status is None:
-        _fail(context, job, f"{command[0]} had not ended after {AT_MOST:g} s and was killed: {said}")
-    if status:
-        _fail(context, job, f"{command[0]} ended with {status}: {said}")
+    begun = _begun(context, session, eid)
+    errand = Errand(os.path.join(context.config.state_dir, HOOK_STEP), str(session.id))
+    with errand.alone() as lock:
+        if lock is None:
+            _await(context, elapsed, job, errand, command)
+        status, said = errand.ended() if begun else None, "what it said was lost with an earlier life of the daemon"
+        if status is None:
+            errand.forget()
+            run = 1 + max(begun, default=0)
+            context.journal.steps.send(job.id, HOOK_STEP, {"command": list(command), "eid": eid, "run": run})
+            beat(f"running {command[0]} for {show_path(session.path)}", AT_MOST + 30.0)
+            status, said = _run(context, errand, lock, _words(command, context.folder_of(session), eid), eid, run)
+    if status != 0:
+        errand.forget()
+        _fail(context, job, f"{command[0]} {_ended(status)}: {said}")
     context.journal.steps.answer(job.id, HOOK_STEP, {"status": 0})
-    _log.info("on_registered", session=name, eid=eid, command=command[0])
+    errand.forget()
+    _log.info("on_registered", session=show_path(session.path), eid=eid, command=command[0])
 
 
 def _has_run(context: Context, session: SessionRow, eid: str) -> bool:
@@ -68,35 +76,43 @@ def _has_run(context: Context, session: SessionRow, eid: str) -> bool:
     return step is not None and step.answered_at is not None and json.loads(step.request)["eid"] == eid
 
 
-def _run(context: Context, words: Sequence[bytes], output: BinaryIO) -> int | None:
-    """Return the status of the command, None when it took too long; neither it nor its children outlive a failure."""
+def _begun(context: Context, session: SessionRow, eid: str) -> list[int]:
+    """Return the numbers of the runs whose end is not in the journal."""
+    requests = [json.loads(step.request) for step in context.journal.steps.unanswered(session.id, HOOK_STEP)]
+    return [request.get("run", 1) for request in requests if request["eid"] == eid]
+
+
+def _await(context: Context, elapsed: Elapsed, job: JobRow, errand: Errand, command: Sequence[str]) -> NoReturn:
+    """Wait for what an earlier life started; it gets its time from when this life has seen it first."""
+    if elapsed.seconds(job.id, HOOK_STEP) < AT_MOST:
+        text = f"{command[0]}, started by an earlier life of the daemon, has not ended"
+        raise NotYetError("hook_running", text, LOOK_AGAIN)
+    errand.kill()
+    _fail(context, job, f"{command[0]} {_ended(None)}")
+
+
+def _run(
+    context: Context, errand: Errand, lock: int, words: Sequence[bytes], eid: str, run: int
+) -> tuple[int | None, str]:
+    """Return the status of the command, None when it took too long, and its last words."""
     deadline = context.clock.monotonic() + AT_MOST
-    child = subprocess.Popen(  # noqa: S603 - the operator's own command, without a shell
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        env=_environment(os.environ),
-        cwd="/",
-        start_new_session=True,
-    )
-    try:
-        while context.clock.monotonic() < deadline:
-            if context.wakeup.stopping:
-                raise StoppedEarly
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return child.wait(LOOK_EVERY)
-        return None
-    finally:
-        if child.poll() is None:
-            _kill(child)
+
+    def go_on() -> bool:
+        if context.wakeup.stopping:
+            raise StoppedEarly
+        return context.clock.monotonic() < deadline
+
+    told = {**_environment(os.environ), "LABFERRY_EID": eid, "LABFERRY_RUN": str(run)}
+    with tempfile.TemporaryFile() as output:  # not a pipe: what it leaves in the background would hold that open
+        try:
+            status = errand.run(lock, words, told, output, go_on)
+        except (OSError, ValueError) as error:
+            return CANNOT_START, (error.strerror or "") if isinstance(error, OSError) else str(error)
+        return status, _last_words(output)
 
 
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    """End a command and what it started; one that cannot be killed is left behind, the daemon goes on."""
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait(1.0)
+def _ended(status: int | None) -> str:
+    return f"had not ended after {AT_MOST:g} s and was killed" if status is None else f"ended with {status}"
 
 
 def _environment(ours: Mapping[str, str]) -> dict[str, str]:

@@ -39,7 +39,7 @@ class Register:
             require_nothing_new(folder, lambda path: context.journal.files.at(session.id, path))
         if refused:
             raise refused_together(refused)
-        run_hook(context, job, session, eid, beat)
+        run_hook(context, self._patience.elapsed, job, session, eid, beat)
         return Done()
 
     def finish(self, job: JobRow, move: Move) -> bool:
