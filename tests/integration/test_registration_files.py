@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from labferry.engine.policy import LOST_MAX
 from labferry.engine.registering import plan
 from labferry.engine.reports.explain_session import explain_session
 from labferry.engine.reports.live import LiveState
@@ -675,3 +676,34 @@ def test_what_was_refused_is_looked_at_once_more(bench: StageBench) -> None:
     bench.write()
     assert bench.run_until(Stage.REGISTER).state is JobState.DONE
     assert len(bench.requests("GET", "/datasets")) == 1
+
+
+# --- answers that are always lost -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("match", "last"),
+    [
+        ("POST /sessions", Stage.REGISTER),
+        ("POST /register-file", Stage.REGISTER),
+        ("PATCH /files/", Stage.ARCHIVE),
+    ],
+)
+def test_ruling_13_a_request_whose_answer_is_always_lost_is_no_storm(
+    bench: StageBench, match: str, last: Stage
+) -> None:
+    _, session = bench.write()
+    bench.sandbox.faults.add({"match": match, "when": "before", "action": "drop", "times": None})
+    began, moves = bench.clock.now(), [bench.run_until(last)]
+    while bench.clock.now() - began < 3600:
+        bench.clock.pass_by(max(1.0, moves[-1].not_before - bench.clock.now()))
+        moves.append(bench.step(last, jitter=1.0))
+    assert {move.code for move in moves} <= {"answer_lost", "files_in_flight"}
+    method, path = match.split()
+    assert len(bench.requests(method, path)) <= 3600 / LOST_MAX + 12
+    bench.sandbox.faults.remove()
+    while moves[-1].state is JobState.WAITING:
+        bench.clock.pass_by(max(1.0, moves[-1].not_before - bench.clock.now()))
+        moves.append(bench.step(last))
+    assert bench.job(session).state is JobState.DONE or last is Stage.REGISTER
+    assert len(bench.datasets(session)) == 3

@@ -110,7 +110,7 @@ class StageBench:
         """Return the newest job of a session."""
         return self.journal.jobs.of_session(session.id)[-1]
 
-    def step(self, stage: Stage, target: str = "server") -> Move:
+    def step(self, stage: Stage, target: str = "server", *, jitter: float = 0.0) -> Move:
         """Claim the next job of a stage and run it once; return what became of it."""
         job = self.journal.jobs.claim(stage, target if stage is Stage.ARCHIVE else "")
         assert job is not None, f"no job is due for {stage}"
@@ -119,7 +119,7 @@ class StageBench:
             outcome = run(job, lambda _what, _seconds: None)
         except Exception as error:
             outcome = outcome_of(error)
-        move = decide(job, outcome, self.clock.now(), 0.0, LIMITS)
+        move = decide(job, outcome, self.clock.now(), jitter, LIMITS)
         if isinstance(outcome, Waiting) and outcome.resettle:
             self.journal.sessions.unsettle(job.session_id, outcome.why)
         run.finish(job, move)

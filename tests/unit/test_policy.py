@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labferry.engine.policy import Limits, backoff, decide
+from labferry.engine.policy import LOST_MAX, Limits, backoff, decide
 from labferry.journal.rows import JobRow
 from labferry.model import STAGES, Blocked, Done, JobKind, JobState, Retry, Stage, Waiting
 
@@ -68,6 +68,21 @@ def test_an_outage_backs_off_and_honours_what_the_dependency_asked_for() -> None
     assert asked.not_before == NOW + 60.0
     assert own.not_before == NOW + backoff(4, 0.5, LIMITS)
     assert own.outages == 5
+
+
+def test_ruling_13_an_answer_that_is_lost_again_and_again_is_asked_for_more_and_more_rarely() -> None:
+    lost, watched = Waiting(1.0, "answer_lost", "dropped"), Waiting(30.0, "files_in_flight", "Alyx is given time")
+    job, delays = running(), []
+    for _ in range(20):
+        move = decide(job, lost, NOW, 1.0, LIMITS)
+        delays.append(move.not_before - NOW)
+        assert (move.state, move.failures) == (JobState.WAITING, 0)
+        job = replace(job, outages=move.outages)
+        job = replace(job, outages=decide(job, watched, NOW, 1.0, LIMITS).outages)  # the look does not begin anew
+    assert delays[:4] == [1.0, 2.0, 4.0, 8.0]
+    assert delays[-1] == max(delays) == LOST_MAX
+    assert decide(job, Waiting(0.0, "files_left", "others first"), NOW, 1.0, LIMITS).outages == 0, "it got on"
+    assert decide(job, Done(), NOW, 1.0, LIMITS).outages == 0
 
 
 def test_ruling_30_unexpected_errors_block_after_the_configured_number() -> None:

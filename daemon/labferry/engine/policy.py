@@ -4,7 +4,8 @@
 outcome             the job
 ==================  ==============================================================================
 Done                queued at its next stage, or done at the last one
-Waiting             waiting until `after` has passed; a dependency's outage backs off and burns nothing
+Waiting             waiting until `after` has passed; a dependency's outage, and an answer that is
+                    lost again and again, backs off and burns nothing
 Retry               queued again after a backoff; blocked as `crash` after `max_attempts` in a row
 Blocked             blocked until a person acts
 ==================  ==============================================================================
@@ -20,6 +21,8 @@ from labferry.journal.rows import JobRow
 from labferry.model import STAGES, Blocked, Done, JobState, Outcome, Retry, Stage, Waiting
 
 FIRST_BACKOFF = 1.0  # seconds
+LOST_MAX = 300.0  # seconds at most between tries whose answers are lost: each of them may have got on
+LOST, WATCHED = "answer_lost", "files_in_flight"  # what was sent without an answer, and the look what became of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,12 @@ def decide(job: JobRow, outcome: Outcome, now: float, jitter: float, limits: Lim
             state = JobState.DONE if stage is None else JobState.QUEUED
             return Move(state, stage or job.stage, not_before=now, failures=0, outages=0, outcome="done")
         case Waiting():
-            outages = job.outages + 1 if outcome.dependency else 0
-            delay = max(outcome.after, backoff(job.outages, jitter, limits) if outcome.dependency else 0.0)
+            outages = job.outages if outcome.code == WATCHED else 0
+            delay = outcome.after
+            if outcome.dependency or outcome.code == LOST:
+                outages = job.outages + 1
+                most = limits.backoff_max if outcome.dependency else LOST_MAX
+                delay = max(delay, min(most, backoff(job.outages, jitter, limits)))
             return Move(
                 JobState.WAITING,
                 job.stage,
