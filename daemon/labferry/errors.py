@@ -545,7 +545,12 @@ CODES: dict[str, Code] = {
     ),
     "no_data_format": Code("file", "no data format has this extension", "Add the data format in Alyx."),
     "not_registered": Code("file", "this root is archived without registration", "Nothing to do."),
-    "removed": Code("file", "removed from the folder after it was registered", "Nothing to do."),
+    "removed": Code("file", "removed from the folder after it was registered or archived", "Nothing to do."),
+    "removed_unarchived": Code(
+        "file",
+        "removed from the folder, and never archived",
+        "Nothing to do if it was replaced by another file (`.bin` by `.cbin`). Otherwise no copy is known here.",
+    ),
     "not_regular": Code("file", "not a regular file", "Links, pipes and devices are never followed or read."),
     "file_unreadable": Code("file", "the file cannot be read", "Give the service user read permission."),
     # detect: why a folder is not, or not yet, a finished session

@@ -80,6 +80,8 @@ def test_ruling_02_known_sessions_are_adopted_and_no_file_is_read(past: Past) ->
         "unmatched_bytes": len(FILES["notes.txt"]),
         "rejected": 0,
         "changed": 0,
+        "removed": 0,
+        "never_archived": 0,
     }
     repositories = {"cortexlab_SR", "flatiron_cortexlab"}
     found = {name: past.journal.backlog.existing_at(past.row().id, name) for name in repositories}

@@ -51,6 +51,7 @@ class Past:
         self.environ = environ
         self.clock = FakeClock(time.time() + ahead)
         self._before = 0
+        self._idle: set[Worker] = set()
         self.open()
 
     def open(self) -> None:
@@ -145,8 +146,12 @@ class Past:
 
     def meet(self) -> None:
         """Scan the root, for the first time in this life; requests count from now on."""
-        self._before = len(self._logged())
+        self.count_anew()
         self.detect.first_scan()
+
+    def count_anew(self) -> None:
+        """Count requests from now on."""
+        self._before = len(self._logged())
 
     def adopt(self) -> None:
         """Meet the root, and ask about everything."""
@@ -168,8 +173,12 @@ class Past:
             self.clock.pass_by(max(self.context.config.detection.quiet, self.context.config.detection.scan_every))
             self.detect.wake()
             self.detect.turn()
-        while any(lane.turn() == 0.0 for lane in self.workers):
+        while any(lane.turn() == 0.0 for lane in self.workers if lane not in self._idle):
             self.clock.pass_by(0.1)
+
+    def pause_archives(self, paused: bool = True) -> None:
+        """Let no lane archive anything until `pause_archives(False)`."""
+        self._idle = {lane for lane in self.workers if paused and lane.name.startswith("archive-")}
 
     def retry(self, session: str = SESSION) -> dict[str, Any]:
         """Do what `labferry retry SESSION` does."""

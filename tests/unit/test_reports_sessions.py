@@ -47,6 +47,8 @@ FILES = {
     "unmatched_bytes",
     "rejected",
     "changed",
+    "removed",
+    "never_archived",
 }
 JOB = {
     "id",

@@ -18,6 +18,7 @@ from labferry.engine.reports.health import (
     Condition,
     Facts,
     LateArchive,
+    LeftOut,
     Severity,
     SilentLane,
     StalledTask,
@@ -222,6 +223,7 @@ EVERYTHING = Facts(
     ],
     stalled=[StalledTask("hpc", "f00d", "FILE_NOT_FOUND no such file", 2.0)],
     late=[LateArchive("flatiron", 4, 1.0)],
+    left_out=LeftOut(2, 3_000_000_000, 1, b"/s0/a/x.ap.bin"),
     attention=3,
     attention_since=4.0,
 )

@@ -50,9 +50,11 @@ class ArchiveStage:
         """Return the job's transfer, planned before or now, at the place that the configuration names now."""
         context, transfers = self._context, self._context.journal.transfers
         base = base_of(context, session, job.target)
-        transfer = transfers.of_job(job.id) or transfers.plan(
-            job.id, job.target, base, new_batch(), items_of(context, job, session)
-        )
+        transfer = transfers.of_job(job.id)
+        if transfer is None:
+            with context.journal.together():
+                transfer = transfers.plan(job.id, job.target, base, new_batch(), items_of(context, job, session))
+                transfers.know_earlier(transfer)
         if transfer.base != base and transfer.state != "verified":
             transfers.move(transfer.id, base)
             transfer = replace(transfer, base=base)

@@ -24,7 +24,7 @@ from labferry.sessions.walk import FileKind, WalkedFile, walk_session
 
 BATCH = 64  # checksums per commit …
 BATCH_BYTES = 64 * 1024 * 1024  # … and bytes: a kill costs at most so much of reading again, and the file at hand
-NEVER_SENT = frozenset({"not_regular", "file_unreadable", "removed"})
+NEVER_SENT = frozenset({"not_regular", "file_unreadable", "removed", "removed_unarchived"})
 
 
 class Seal:

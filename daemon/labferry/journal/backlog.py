@@ -11,6 +11,7 @@ from labferry.journal.files import Files, KnownRecord
 from labferry.journal.rows import SessionRow
 from labferry.model import Clock, History
 
+CHANGED = "change of an adopted session"
 RELEASED = "backlog release"  # what stands for the completion signal of a session that an operator released
 ALL = -1  # no limit
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -100,12 +101,13 @@ class Backlog:
         """Leave a session alone for good; False when it is no history."""
         return self._write("ignore", session_id, code=code, why=why)
 
-    def release(self, session_id: int) -> bool:
+    def release(self, session_id: int, signal: str = RELEASED) -> bool:
         """Make an ordinary session of history, complete as soon as nothing changes; False when it is none.
 
-        What was taken over stays: files of the same version are neither read nor registered again.
+        What was taken over stays: files of the same version are neither read nor registered again. `signal` is what
+        stands for the completion signal.
         """
-        return self._write("release", session_id, signal=RELEASED)
+        return self._write("release", session_id, signal=signal)
 
     def was_live(self, session_id: int) -> bool:
         """Make an ordinary session of one with a completion signal, as if it had never been history."""

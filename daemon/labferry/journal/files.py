@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, starmap
-from typing import Any
+from typing import Any, NamedTuple
 
 from labferry.journal.database import Database, Row, load_queries
 from labferry.journal.rows import CarriableRow, FileRow
@@ -24,6 +24,24 @@ class KnownRecord:
     repository: str
     relative_path: str
     exists: bool
+
+
+class Removed(NamedTuple):
+    """How many files are not in a session's folder any more: registered or archived ones, with one of them; others."""
+
+    archived: int
+    left_behind: int
+    example: bytes
+
+
+class LargeUnmatched(NamedTuple):
+    """Large files that are sent nowhere: how many, of how many bytes, in how many sessions; session and path of one."""
+
+    files: int
+    size: int
+    sessions: int
+    session_id: int
+    path: bytes
 
 
 class Files:
@@ -112,10 +130,35 @@ class Files:
                         "reason": decision.reason,
                     }
                     gone.discard(connection.execute(_SQL["list_one"], values).fetchone()["id"])
+        self.gone(session_id, gone)
+
+    def gone(self, session_id: int, file_ids: Iterable[int]) -> None:
+        """Forget files that are not in the folder any more.
+
+        What was registered or archived stays by its name, and so does what would have been worth it: a file that no
+        rule left out and that nobody archived is lost here, and that is told.
+        """
         with self._db.write() as connection:
-            for file_id in gone:
+            for file_id in file_ids:
+                connection.execute(_SQL["forget"], {"id": file_id, "session_id": session_id})
                 connection.execute(_SQL["gone"], {"id": file_id})
-                connection.execute(_SQL["forget"], {"id": file_id})
+
+    def removed(self, session_id: int) -> Removed:
+        """Return how many files of a session were removed from its folder since it was sealed."""
+        row = self._db.read(_SQL["removed"], {"session_id": session_id})[0]
+        return Removed(row["archived"] or 0, row["left_behind"] or 0, row["example"] or b"")
+
+    def left_behind(self, session_id: int, limit: int) -> list[FileRow]:
+        """Return the first files of a session that were removed from it and never archived, by path."""
+        rows = self._db.read(_SQL["left_behind"], {"session_id": session_id, "limit": limit})
+        return [FileRow.of(row) for row in rows]
+
+    def large_unmatched(self, endings: Iterable[str]) -> LargeUnmatched | None:
+        """Return what there is of files of a gigabyte or more that no rule asks for; those with `endings` are meant."""
+        row = self._db.read(_SQL["large_unmatched"], {"endings": json.dumps(list(endings))})[0]
+        if not row["files"]:
+            return None
+        return LargeUnmatched(row["files"], row["bytes"], row["sessions"], row["session_id"], row["path"])
 
     def checksums(self, session_id: int, sealed: Iterable[tuple[FileVersion, str]]) -> None:
         """Store MD5 checksums; one that belongs to another version than the listed one is not taken."""

@@ -14,6 +14,7 @@ from labferry.journal.backlog import Backlog
 from labferry.journal.database import Database, load_queries
 from labferry.journal.files import Files
 from labferry.journal.jobs import Jobs
+from labferry.journal.revisits import Revisits
 from labferry.journal.rows import EventRow
 from labferry.journal.sessions import Sessions
 from labferry.journal.steps import Steps
@@ -49,6 +50,7 @@ class Journal:
         self.sessions = Sessions(self._db, self.jobs, clock)
         self.files = Files(self._db, clock)
         self.backlog = Backlog(self._db, self.files, clock)
+        self.revisits = Revisits(self._db, self.files, clock)
         self.steps = Steps(self._db, clock)
         self.transfers = Transfers(self._db, clock)
         self.tasks = Tasks(self._db, clock)

@@ -9,6 +9,7 @@ from labferry.journal.database import Database, load_queries
 from labferry.journal.rows import CopyRow, EarlierRow, ItemRow, TransferRow
 from labferry.model import Clock
 
+ARCHIVED_EARLIER = "archived earlier"  # how a copy was verified: by the transfer of an older generation
 _SQL = load_queries("transfers")
 
 
@@ -93,6 +94,19 @@ class Transfers:
         )
         with self._db.write() as connection:
             connection.executemany(_SQL["verified"], rows)
+
+    def know_earlier(self, transfer: TransferRow) -> None:
+        """Take over what older generations of the session verified in the same place: only what is new is carried."""
+        copies: dict[bytes, tuple[int, str]] = {}
+        for row in self.earlier(transfer):
+            if row.verified_at is not None:
+                copies[row.destination] = (row.size, row.md5)
+        known = [
+            (item.destination, ARCHIVED_EARLIER)
+            for item in self.unverified(transfer.id)
+            if copies.get(item.destination) == (item.size, item.md5)
+        ]
+        self.verified(transfer.id, known)
 
     def confirmed(self, transfer_id: int) -> None:
         """Record that all that was said to have arrived is there."""

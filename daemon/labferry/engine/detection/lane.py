@@ -14,6 +14,7 @@ from labferry.config import Config
 from labferry.detect.scan import scan
 from labferry.detect.watch import Hints, NoHints, WatchdogHints
 from labferry.engine.detection.attendance import meet_sessions, miss_sessions, wanted, why_frozen
+from labferry.engine.detection.keeping import Keeping
 from labferry.engine.detection.looking import Looking
 from labferry.engine.detection.roots import SIGNALS, RootFacts, RootState, leave_others, meet_root
 from labferry.engine.detection.watching import folders_to_watch
@@ -46,6 +47,7 @@ class DetectLane(LaneThread):
         self._roots = [meet_root(root, config, journal) for root in config.roots]
         leave_others(config.roots, journal)
         self._looking = Looking(journal, wakeup, clock)
+        self._keeping = Keeping(journal, clock, lambda: wakeup.stopping)
         watched = any(state.facts.mode == "events" for state in self._roots)
         self._hints: Hints = WatchdogHints(signals=SIGNALS) if watched else NoHints()
 
@@ -56,12 +58,13 @@ class DetectLane(LaneThread):
         return [state.facts for state in self._roots]
 
     def rescan(self, name: str | None = None) -> None:
-        """Scan one root, or all, as soon as possible."""
+        """Scan one root, or all, as soon as possible, and look at every file again, complete or not."""
         for state in self._roots:
             if name in {None, state.root.name}:
                 state.next_scan = 0.0
                 for tracked in list(state.tracked.values()):
                     tracked.state = replace(tracked.state, next_look=0.0)
+                self._keeping.hurry(state)
         self._hints.wake()
 
     def wake(self) -> None:
@@ -76,7 +79,7 @@ class DetectLane(LaneThread):
             self._scan(state)
 
     def turn(self) -> float:
-        """Take hints, scan what is due, look into what is due, then sleep until something happens."""
+        """Take hints, scan what is due, look into what is due, also of what is complete; then sleep until it is due."""
         self._take_hints()
         for state in self._roots:
             if self._clock.monotonic() >= state.next_scan:
@@ -85,7 +88,9 @@ class DetectLane(LaneThread):
             for tracked in list(state.tracked.values()):
                 if self._clock.monotonic() >= tracked.state.next_look and not self._wakeup.stopping:
                     self.beat(f"looking into {show_path(tracked.path)}", 600.0)
-                    self._looking.look(state, tracked)
+                    if self._looking.look(state, tracked):
+                        self._keeping.take(state, tracked.path, tracked.id)
+            self._keeping.visit(state, self.beat)
         self.beat("idle")
         self._hints.wait(self._until_due())
         return 0.0
@@ -95,7 +100,7 @@ class DetectLane(LaneThread):
         self._hints.close()
 
     def _until_due(self) -> float:
-        due = [state.next_scan for state in self._roots]
+        due = [min(state.next_scan, state.next_visit) for state in self._roots]
         due += [tracked.state.next_look for state in self._roots for tracked in state.tracked.values()]
         now = self._clock.monotonic()
         return 0.0 if self._wakeup.stopping else max(0.0, min([*due, now + IDLE_BEAT]) - now)
@@ -110,10 +115,12 @@ class DetectLane(LaneThread):
     def _hint(self, state: RootState, below: bytes) -> None:
         """Look soon into the session that a touched path belongs to, or scan for a new one."""
         session = below
-        while session and session not in state.tracked:
+        while session and session not in state.tracked and session not in state.kept:
             session = os.path.dirname(session)
-        if session:
+        if session in state.tracked:
             self._looking.hint(state, state.tracked[session], below[len(session) + 1 :])
+        elif session:
+            self._keeping.hint(state, session)
         elif below not in state.known:
             last = (state.next_scan - self._config.detection.scan_every) + SOONEST_RESCAN
             state.next_scan = min(state.next_scan, max(self._clock.monotonic(), last))

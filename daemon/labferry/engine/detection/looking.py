@@ -11,6 +11,7 @@ from labferry.detect.signature import signal_present, take_signature
 from labferry.engine.detection.roots import SIGNALS, RootState, Tracked
 from labferry.engine.wakeup import Wakeup
 from labferry.journal import Journal
+from labferry.journal.rows import SessionRow
 from labferry.model import Clock, show_path
 
 _log = structlog.get_logger()
@@ -39,7 +40,7 @@ class Looking:
             del state.tracked[path]
         for path, row in rows.items():
             if path not in state.tracked and state.known.get(path, (0, False))[1]:
-                watched = Watched(signal_seen=row.signal is not None, next_look=self._clock.monotonic())
+                watched = Watched(signal_seen=_may_settle(row, state), next_look=self._clock.monotonic())
                 state.tracked[path] = Tracked(row.id, path, watched)
         for tracked in state.tracked.values():
             self._look_for_signal(state, tracked)
@@ -51,8 +52,8 @@ class Looking:
         now = self._clock.monotonic()
         tracked.state = hinted(tracked.state, now, state.rules, signal_seen=name in SIGNALS)
 
-    def look(self, state: RootState, tracked: Tracked) -> None:
-        """Look into one unfinished session; make it work when it is complete."""
+    def look(self, state: RootState, tracked: Tracked) -> bool:
+        """Look into one unfinished session; make it work, and return True, when it is complete."""
         folder = os.path.join(state.path, tracked.path)
         self._look_for_signal(state, tracked)
         signature = take_signature(folder) if os.path.isdir(folder) else None
@@ -75,9 +76,15 @@ class Looking:
                 if tracked.written != (digest, verdict.code):
                     self._journal.sessions.looked(tracked.id, digest, verdict.code, verdict.why)
                     tracked.written = (digest, verdict.code)
+        return isinstance(verdict, Complete)
 
     def _look_for_signal(self, state: RootState, tracked: Tracked) -> None:
         """Latch the completion signal as soon as it is there; a cheap look, made at every scan (rulings 4, 7)."""
         if not tracked.state.signal_seen and signal_present(os.path.join(state.path, tracked.path), SIGNALS):
             self._journal.sessions.signal(tracked.id, SIGNALS[0].decode())
             tracked.state = hinted(tracked.state, self._clock.monotonic(), state.rules, signal_seen=True)
+
+
+def _may_settle(row: SessionRow, state: RootState) -> bool:
+    """Say whether the signal counts as seen: also where a session that was complete before changed since."""
+    return row.signal is not None or (row.generation > 0 and state.rules.needs_signal)

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from labferry.config import Config, Root
+from labferry.detect.cadence import Due
 from labferry.detect.completion import Rules, Watched
+from labferry.detect.foldertimes import Folders
 from labferry.detect.scan import NearMiss
 from labferry.detect.watch import network_mount
 from labferry.engine.history.meeting import UNREGISTERED
@@ -46,6 +48,30 @@ class Tracked:
 
 
 @dataclass(slots=True)
+class Kept:
+    """A session that was complete, or was taken over, and stays under watch; times in monotonic seconds.
+
+    Attributes
+    ----------
+    id : int
+    since : float
+        When it was complete last, epoch seconds.
+    due : Due
+        When to look next.
+    digest : bytes or None
+        Of the times of its folders before the last look at every file; None before the first one.
+    folders : tuple of bytes
+        The folders that this is about; empty when they must be listed.
+    """
+
+    id: int
+    since: float
+    due: Due
+    digest: bytes | None = None
+    folders: Folders = ()
+
+
+@dataclass(slots=True)
 class RootState:
     """What the lane remembers about one root.
 
@@ -63,6 +89,12 @@ class RootState:
         How many scans in a row did not find a session.
     tracked : dict
         The sessions that are not complete, by path.
+    kept : dict
+        The sessions that were complete, by path (ruling 1).
+    next_visit : float
+        When to look at the first of these, monotonic seconds.
+    next_roll_call : float
+        When to ask the journal whether these are all, monotonic seconds.
     """
 
     root: Root
@@ -76,6 +108,9 @@ class RootState:
     known: dict[bytes, tuple[int, bool]] = field(default_factory=dict)
     misses: dict[bytes, int] = field(default_factory=dict)
     tracked: dict[bytes, Tracked] = field(default_factory=dict)
+    kept: dict[bytes, Kept] = field(default_factory=dict)
+    next_visit: float = 0.0
+    next_roll_call: float = 0.0
 
     def below(self, path: bytes) -> bytes | None:
         """Return a path relative to the root; None for one that is not in it."""

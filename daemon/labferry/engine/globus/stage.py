@@ -26,7 +26,7 @@ from labferry.engine.worker import StoppedEarly
 from labferry.errors import BlockedError, UnexplainedError
 from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow, SessionRow, TransferRow
-from labferry.journal.transfers import NewItem
+from labferry.journal.transfers import ARCHIVED_EARLIER, NewItem
 from labferry.model import Done, Outcome, Waiting, show_path
 
 LOOK_AGAIN = 21_600.0  # seconds: a job is made due when its task ends; this is only the safety net
@@ -126,7 +126,7 @@ class GlobusStage:
         there = [row.destination for row, item in zip(todo, cargo, strict=True) if item.destination in look.verified]
         free = [row.destination for row, item in zip(todo, cargo, strict=True) if item.destination in look.ours]
         with self._context.journal.together():
-            transfers.verified(transfer.id, [(destination, "archived earlier") for destination in there])
+            transfers.verified(transfer.id, [(destination, ARCHIVED_EARLIER) for destination in there])
             transfers.looked(transfer.id, free)
 
     def _earlier(self, transfer: TransferRow) -> tuple[set[str], dict[str, str]]:

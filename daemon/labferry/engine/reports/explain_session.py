@@ -18,6 +18,7 @@ from labferry.model import LIVE_STATES, History, JobKind, JobState, Lane, Sessio
 # Waits that are part of the work itself.
 UNDER_WAY = frozenset({"files_in_flight", "files_left", "answer_lost", "in_flight", "in_batch"})
 NAMED_TASKS = 3  # the newest
+NAMED_FILES = 5
 NAMED_REMARKS = 5  # `labferry show` has them all
 BLOCKED_VERDICTS = {
     "same_session_elsewhere": Verdict.SAME_SESSION_ELSEWHERE,
@@ -236,6 +237,7 @@ def _evidence(context: Context, live: LiveState, row: SessionRow, jobs: Sequence
         yield Fact(f"{len(remarks) - NAMED_REMARKS} more remarks")
     if row.archived_at is not None:
         yield Fact("verified in every archive of its root", row.archived_at)
+    yield from _removed(context, row)
     if row.held_at is not None:
         yield Fact("held by an operator", row.held_at)
     if row.vanished_at is not None:
@@ -247,6 +249,18 @@ def _evidence(context: Context, live: LiveState, row: SessionRow, jobs: Sequence
     for lane in live.lanes:
         if folder in lane.last_beat.doing:
             yield Fact(f"lane {lane.name}: {lane.last_beat.doing}")
+
+
+def _removed(context: Context, row: SessionRow) -> Iterator[Fact]:
+    """Yield the files that were taken out of the folder since; those that nobody archived by name."""
+    counts = context.journal.files.removed(row.id)
+    if counts.archived:
+        more = f" and {counts.archived - 1} more" if counts.archived > 1 else ""
+        yield Fact(f"removed from the folder after it was registered or archived: {show_path(counts.example)}{more}")
+    for file in context.journal.files.left_behind(row.id, NAMED_FILES):
+        yield Fact(f"never archived, and removed from the folder: {show_path(file.path)} ({file.size} bytes)")
+    if counts.left_behind > NAMED_FILES:
+        yield Fact(f"never archived, and removed from the folder: {counts.left_behind - NAMED_FILES} more")
 
 
 def _of_job(context: Context, job: JobRow) -> Iterator[Fact]:

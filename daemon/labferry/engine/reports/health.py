@@ -38,6 +38,7 @@ CONDITIONS: dict[str, tuple[Severity, str]] = {
     "never_settles": (Severity.WARNING, "Sessions do not come to rest"),
     "unreadable": (Severity.WARNING, "Sessions cannot be read"),
     "archive_late": (Severity.WARNING, "Sessions wait long for Alyx to move them"),
+    "large_unmatched": (Severity.WARNING, "Large files are registered and archived nowhere"),
     "near_misses": (Severity.INFO, "Folders do not follow the layout and are not picked up"),
 }
 
@@ -100,6 +101,16 @@ class LateArchive:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Large files that no rule asks for, and one of them."""
+
+    files: int
+    size: int
+    sessions: int
+    example: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What health is judged by.
 
@@ -114,6 +125,7 @@ class Facts:
     stuck : sequence of StuckSessions
     stalled : sequence of StalledTask
     late : sequence of LateArchive
+    left_out : LeftOut or None
     attention : int
         Sessions that need a person.
     attention_since : float or None
@@ -128,6 +140,7 @@ class Facts:
     stuck: Sequence[StuckSessions] = ()
     stalled: Sequence[StalledTask] = ()
     late: Sequence[LateArchive] = ()
+    left_out: LeftOut | None = None
     attention: int = 0
     attention_since: float | None = None
 
@@ -165,6 +178,8 @@ def _all(facts: Facts) -> Iterator[Condition]:
     for late in facts.late:
         text = f"{_sessions(late.sessions)} not in {late.target} yet: Alyx moves them, look at its own transfers."
         yield Condition("archive_late", text, late.since)
+    if facts.left_out:
+        yield _left_out(facts.left_out)
     if facts.attention:
         text = f"{_sessions(facts.attention)} to look at: `labferry sessions` names them, `labferry explain` says why."
         yield Condition("attention", text, facts.attention_since)
@@ -194,6 +209,15 @@ def _stuck(stuck: StuckSessions) -> Condition:
     text = f"{_sessions(stuck.sessions)} {what} for too long: {show_path(stuck.example)}"
     more = f" and {stuck.sessions - 1} more." if stuck.sessions > 1 else "."
     return Condition(_STUCK_CODES.get(stuck.code, "never_settles"), text + more, stuck.since)
+
+
+def _left_out(files: LeftOut) -> Condition:
+    what = "1 file" if files.files == 1 else f"{files.files} files"
+    text = (
+        f"{what} of {files.size / 1e9:.1f} GB in {_sessions(files.sessions)} that no pattern asks for: "
+        f"{show_path(files.example)}. Add a pattern, or the ending to `exclude_suffixes` if that is meant."
+    )
+    return Condition("large_unmatched", text)
 
 
 def _sessions(count: int) -> str:

@@ -14,6 +14,7 @@ from labferry.engine.reports.health import (
     Condition,
     Facts,
     LateArchive,
+    LeftOut,
     SilentLane,
     StalledTask,
     StuckSessions,
@@ -76,6 +77,7 @@ def current_conditions(context: Context, live: LiveState, attention: int | None 
             ],
             stalled=_stalled(context),
             late=_late(context, stale_before),
+            left_out=_left_out(context),
             attention=journal.sessions.counts()[1] if attention is None else attention,
             attention_since=journal.jobs.blocked_since(),
         )
@@ -114,6 +116,16 @@ def _late(context: Context, before: float) -> list[LateArchive]:
     observed = {name for name, archive in context.config.archive.items() if isinstance(archive, ObserveArchive)}
     rows = context.journal.jobs.late(before)
     return [LateArchive(row["target"], row["sessions"], row["since"]) for row in rows if row["target"] in observed]
+
+
+def _left_out(context: Context) -> LeftOut | None:
+    """Return the large files that nobody asks for, although no rule leaves them out."""
+    found = context.journal.files.large_unmatched(context.config.registration.exclude_suffixes)
+    if found is None:
+        return None
+    session = context.journal.sessions.get(found.session_id)
+    folder = session_folder(context, session) if session else b""
+    return LeftOut(found.files, found.size, found.sessions, os.path.join(folder, found.path))
 
 
 def _silent(context: Context, live: LiveState) -> list[SilentLane]:

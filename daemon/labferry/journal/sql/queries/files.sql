@@ -47,12 +47,37 @@ SELECT id, path FROM file WHERE session_id = :session_id AND path > :after ORDER
 -- name: count
 SELECT count(*) FROM file WHERE session_id = :session_id
 
+-- What a rule leaves out, and what was never part of a sealed manifest, is no loss to anybody.
 -- name: forget
 DELETE FROM file WHERE id = :id AND dataset_id IS NULL AND id NOT IN (SELECT file_id FROM item)
+  AND code NOT IN ('removed', 'removed_unarchived')
+  AND (fate = 'excluded' OR generation > (SELECT sealed_generation FROM session WHERE id = :session_id))
 
 -- name: gone
-UPDATE file SET fate = 'excluded', code = 'removed', reason = 'removed from the folder after it was registered'
-WHERE id = :id
+UPDATE file SET fate = 'excluded', code = CASE WHEN dataset_id IS NOT NULL
+    OR EXISTS (SELECT 1 FROM item WHERE item.file_id = file.id AND item.verified_at IS NOT NULL)
+    THEN 'removed' ELSE 'removed_unarchived' END,
+  reason = CASE WHEN dataset_id IS NOT NULL THEN 'removed from the folder after it was registered'
+    WHEN EXISTS (SELECT 1 FROM item WHERE item.file_id = file.id AND item.verified_at IS NOT NULL)
+    THEN 'removed from the folder after it was archived' ELSE 'removed from the folder, and never archived' END
+WHERE id = :id AND code NOT IN ('removed', 'removed_unarchived')
+
+-- name: removed
+SELECT sum(code = 'removed') AS archived, sum(code = 'removed_unarchived') AS left_behind,
+  min(CASE WHEN code = 'removed' THEN path END) AS example
+FROM file WHERE session_id = :session_id AND code IN ('removed', 'removed_unarchived')
+
+-- name: left_behind
+SELECT * FROM file WHERE session_id = :session_id AND code = 'removed_unarchived' ORDER BY path LIMIT :limit
+
+-- Of history nothing is asked for. An ending that the configuration leaves out is a rule with a name.
+-- name: large_unmatched
+SELECT count(*) AS files, coalesce(sum(file.size), 0) AS bytes, count(DISTINCT file.session_id) AS sessions,
+  max(file.size) AS largest, file.session_id AS session_id, file.path AS path
+FROM file JOIN session ON session.id = file.session_id
+WHERE file.fate = 'unmatched' AND file.size >= 1000000000 AND session.history IS NULL
+  AND NOT EXISTS (SELECT 1 FROM json_each(:endings)
+    WHERE substr(file.path, -length(CAST(value AS BLOB))) = CAST(value AS BLOB))
 
 -- name: checksum
 UPDATE file SET md5 = :md5
@@ -76,13 +101,14 @@ ON CONFLICT (id) DO UPDATE SET file_id = excluded.file_id, repository = excluded
   relative_path = excluded.relative_path, on_disk = excluded.on_disk
 
 -- name: summary
-SELECT count(*) AS total, sum(fate = 'dataset') AS datasets, sum(size) AS bytes,
+SELECT sum(NOT gone) AS total, sum(fate = 'dataset') AS datasets, sum(CASE WHEN gone THEN 0 ELSE size END) AS bytes,
   sum(fate = 'dataset' AND registered_hash IS NOT NULL AND (taken_over OR registered_hash = md5)) AS registered,
   sum(fate = 'unmatched') AS unmatched, sum(CASE WHEN fate = 'unmatched' THEN size ELSE 0 END) AS unmatched_bytes,
   sum(fate = 'rejected') AS rejected,
   sum(fate = 'dataset' AND registered_hash IS NOT NULL AND NOT taken_over
-    AND registered_hash <> coalesce(md5, '')) AS changed
-FROM file WHERE session_id = :session_id
+    AND registered_hash <> coalesce(md5, '')) AS changed,
+  sum(gone) AS removed, sum(code = 'removed_unarchived') AS never_archived
+FROM (SELECT *, code IN ('removed', 'removed_unarchived') AS gone FROM file WHERE session_id = :session_id)
 
 -- name: archived_count
 SELECT count(*) FROM file WHERE session_id = :session_id AND fate <> 'excluded'

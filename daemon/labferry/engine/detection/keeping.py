@@ -1,0 +1,179 @@
+"""Completion is not the end: sessions that were complete stay under watch, for what is added or changed (ruling 1).
+
+A look at the times of a session's folders costs a status call per folder. Only where one of them is new, or when its
+turn has come, every file is compared with the manifest. What must be dealt with goes back to settling and becomes the
+next generation there; the rest is noted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+
+import structlog
+
+from labferry.detect import cadence
+from labferry.detect.cadence import Due
+from labferry.detect.difference import Difference, Listed, compare
+from labferry.detect.foldertimes import Folders, FolderTimes, folder_times
+from labferry.engine.detection.roots import Kept, RootState
+from labferry.journal import Journal
+from labferry.journal.backlog import CHANGED
+from labferry.journal.rows import SessionRow
+from labferry.model import Clock, History, JobState, show_path
+from labferry.sessions.walk import walk_session
+
+ROLL_CALL_EVERY = cadence.HOUR
+VISIT_EVERY = 30.0  # seconds between two rounds of looks
+ROUND = 0.5  # seconds of work in a round; the rest of what is due has the next one …
+PAUSE = 5.0  # … so many seconds later
+SOON = 10 * cadence.MINUTE  # to the next look at a session that is being worked on, or written to
+HINT_CALM = 2.0  # seconds from a hint to the look: more may be on the way
+BUSY = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.WAITING})
+_log = structlog.get_logger()
+
+
+class Keeping:
+    """Looks at sessions that were complete.
+
+    Parameters
+    ----------
+    journal : Journal
+    clock : Clock
+    stopping : callable
+        Says whether the daemon stops.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock, stopping: Callable[[], bool]) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._stopping = stopping
+        self._shapes: dict[Folders, Folders] = {}  # most sessions have the same folders: each set is kept once
+
+    # --- who is under watch -------------------------------------------------------------------------------
+
+    def _call_the_roll(self, state: RootState) -> None:
+        """Put what the journal has as complete under watch, each with a turn of its own; now and then, as a whole."""
+        now, today = self._clock.monotonic(), self._clock.now()
+        for row in self._journal.revisits.of_root(state.root.name):
+            if row.path in state.kept or row.path in state.tracked:
+                continue
+            seen = None if row.looked_at is None else today - row.looked_at
+            due = cadence.first(row.id, today - row.since, seen, now)
+            state.kept[row.path] = Kept(row.id, row.since, due, row.folders)
+        state.next_roll_call = now + ROLL_CALL_EVERY
+
+    def take(self, state: RootState, path: bytes, session_id: int) -> None:
+        """Put a session that is complete now under watch."""
+        now = self._clock.monotonic()
+        state.kept[path] = Kept(session_id, self._clock.now(), cadence.first(session_id, 0.0, None, now))
+
+    def hint(self, state: RootState, path: bytes) -> None:
+        """Look soon at a session in which something was touched; a session is only once in a hurry."""
+        kept, soon = state.kept[path], self._clock.monotonic() + HINT_CALM
+        if kept.due.times > soon:
+            kept.due = Due(soon, kept.due.files)
+            state.next_visit = min(state.next_visit, soon)
+
+    def hurry(self, state: RootState) -> None:
+        """Look at all files of all sessions as soon as possible, as an operator asked for; from any thread."""
+        for kept in list(state.kept.values()):
+            kept.due = Due(0.0, 0.0)
+        state.next_roll_call = state.next_visit = 0.0
+
+    # --- looking ------------------------------------------------------------------------------------------
+
+    def visit(self, state: RootState, beat: Callable[[str, float], None]) -> None:
+        """Look at the sessions whose turn it is, for no longer than a round."""
+        now = self._clock.monotonic()
+        if now < state.next_visit:
+            return
+        state.next_visit = now + VISIT_EVERY
+        if state.facts.frozen:
+            return
+        if now >= state.next_roll_call:
+            self._call_the_roll(state)
+        due = sorted((kept.due.times, path) for path, kept in state.kept.items() if kept.due.times <= now)
+        began = time.perf_counter()
+        seen: list[tuple[int, bytes]] = []
+        for _, path in due:
+            if self._stopping():
+                break
+            if time.perf_counter() - began >= ROUND:
+                state.next_visit = now + PAUSE
+                break
+            beat(f"looking again at {show_path(path)}", 600.0)
+            self._look(state, path, seen)
+        if seen:
+            with self._journal.together():
+                for session_id, digest in seen:
+                    self._journal.revisits.looked(session_id, digest)
+
+    def _look(self, state: RootState, path: bytes, seen: list[tuple[int, bytes]]) -> None:
+        """Look at one session: at the times of its folders, and only if need be at its files."""
+        kept, now = state.kept[path], self._clock.monotonic()
+        folder = os.path.join(state.path, path)
+        kept.due = cadence.after(kept.id, self._clock.now() - kept.since, kept.due, now, files=False)
+        try:
+            times = _times(folder, kept)
+        except OSError:
+            return  # gone, or closed: the scans tell
+        kept.folders = self._shapes.setdefault(times.folders, times.folders)
+        if times.digest == kept.digest and now < kept.due.files:
+            return
+        row = self._journal.sessions.get(kept.id)
+        if row is None or not _is_kept(row):
+            del state.kept[path]
+            return
+        if row.held_at is not None or row.vanished_at is not None or self._is_busy(row):
+            kept.due = Due(now + SOON, kept.due.files)
+            return
+        listed = (Listed(*one) for one in self._journal.revisits.listed(kept.id))
+        difference = compare(walk_session(folder), listed)
+        if difference.unfinished and not difference.is_news:
+            kept.due = Due(now + SOON, kept.due.files)
+            return
+        self._act(state, path, row, difference)
+        kept.digest = times.digest
+        kept.due = cadence.after(kept.id, self._clock.now() - kept.since, kept.due, now, files=True)
+        seen.append((kept.id, times.digest))
+
+    def _is_busy(self, row: SessionRow) -> bool:
+        """Say whether a lane will look at the files of a session by itself."""
+        return any(job.state in BUSY for job in self._journal.jobs.live_of_session(row.id))
+
+    def _act(self, state: RootState, path: bytes, row: SessionRow, difference: Difference) -> None:
+        """Send a session with news back to settling; note what calls for nothing."""
+        name = show_path(path)
+        if difference.noted or difference.removed:
+            self._journal.revisits.note(row.id, difference.noted, [file_id for file_id, _ in difference.removed])
+        if difference.removed:
+            first = show_path(difference.removed[0][1])
+            _log.info("files_removed", root=row.root, session=name, files=len(difference.removed), first=first)
+        if not difference.is_news:
+            return
+        why = difference.sentence()
+        if row.history is History.ADOPTED:
+            self._journal.backlog.release(row.id, CHANGED)
+        else:
+            self._journal.sessions.unsettle(row.id, why)
+        _log.info("changed", root=row.root, session=name, why=why)
+        del state.kept[path]
+        state.next_scan = min(state.next_scan, self._clock.monotonic())
+
+
+def _times(folder: bytes, kept: Kept) -> FolderTimes:
+    """Look at the folders that were there; only where that shows something new, list them again."""
+    if kept.folders:
+        with contextlib.suppress(OSError):
+            times = folder_times(folder, kept.folders)
+            if times.digest == kept.digest:
+                return times
+    return folder_times(folder)
+
+
+def _is_kept(row: SessionRow) -> bool:
+    """Say whether a session is one that stays under watch."""
+    return row.history is History.ADOPTED if row.history is not None else row.complete_at is not None

@@ -1,0 +1,289 @@
+"""What happens to sessions after they were complete (ruling 1): added, changed and removed files, hours to years later.
+
+The detect lane, the lanes behind it and an Alyx, with a real folder and a clock turned by hand.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labferry.detect.cadence import DAY, HOUR
+from labferry.engine.reports.status import current_conditions
+from labferry.model import FileFate, JobState, SessionState
+from support.past import DATASETS, SESSION, Past, md5_of
+
+LATE = "alf/_ibl_wheel.timestamps.npy"
+BIN = "raw_ephys_data/probe00/rec_g0_t0.imec0.ap.bin"
+CBIN = "raw_ephys_data/probe00/_spikeglx_ephysData_g0_t0.imec0.ap.cbin"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Past]:
+    lab = Past(tmp_path, ahead=0.0)
+    yield lab
+    lab.close()
+
+
+def archive(lab: Past, session: str = SESSION, **more: bytes) -> Path:
+    """Let a session be recorded, registered and archived; what happens from now on is counted."""
+    folder = lab.write(session, flag=True)
+    for name, content in more.items():
+        place(folder, name, content)
+    lab.meet()
+    lab.work()
+    assert lab.row(session).state is SessionState.ARCHIVED
+    lab.count_anew()
+    return folder
+
+
+def place(folder: Path, name: str, content: bytes) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+
+
+def pass_by(lab: Past, seconds: float, step: float = HOUR / 4) -> None:
+    """Let time pass, with a look of the detect lane every few minutes, and all work done."""
+    for _ in range(int(seconds / step)):
+        lab.clock.pass_by(step)
+        lab.detect.wake()
+        lab.detect.turn()
+    lab.work()
+
+
+def posted(lab: Past) -> list[str]:
+    return [name for one in lab.requests("POST", "/register-file") for name in one["body"]["filenames"]]
+
+
+def archived(lab: Past) -> dict[str, bytes]:
+    """Return the archive's files by their names without the dataset's id."""
+    found = {}
+    for path in lab.sandbox.places.archive.rglob("*"):
+        if path.is_file():
+            parts = path.name.split(".")
+            found[".".join([*parts[:-2], parts[-1]])] = path.read_bytes()
+    return found
+
+
+def files(lab: Past) -> dict[str, Any]:
+    counts: dict[str, Any] = lab.show()["files"]
+    return counts
+
+
+# --- added ----------------------------------------------------------------------------------------------------
+
+
+def test_ruling_01_what_a_pipeline_adds_after_archiving_is_registered_and_archived_once(lab: Past) -> None:
+    folder = archive(lab)
+    before = archived(lab)
+    pass_by(lab, 2 * DAY)
+    assert lab.changes() == [], "nothing changed, nothing was sent"
+    place(folder, LATE, b"late")
+    pass_by(lab, HOUR)
+    assert (lab.row().state, lab.row().generation) == (SessionState.ARCHIVED, 2)
+    assert posted(lab) == [LATE]
+    assert archived(lab) == {**before, Path(LATE).name: b"late"}
+    asked = len(lab.requests())
+    pass_by(lab, 3 * DAY)
+    assert (lab.row().generation, len(lab.requests())) == (2, asked), "and then all is quiet again"
+
+
+def test_ruling_01_only_what_is_new_is_read_and_carried(lab: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = archive(lab)
+    old = {path: os.stat(path).st_atime_ns for path in lab.sandbox.places.archive.rglob("*") if path.is_file()}
+    for path in old:
+        os.utime(path, ns=(0, os.stat(path).st_mtime_ns))  # so that reading it would show
+    for name in DATASETS:
+        os.chmod(folder / name, 0)  # nobody but root could read it now; its change time is another one …
+    place(folder, LATE, b"late")
+    for name in DATASETS:
+        os.chmod(folder / name, 0o644)
+    pass_by(lab, HOUR)
+    assert posted(lab) == [LATE]
+    transfer = lab.journal.transfers.of_session(lab.row().id)[-1]
+    how = {os.fsdecode(item.path): item.verified_how for item in lab.journal.transfers.items(transfer.id)}
+    assert how.pop(LATE) == "copied"
+    assert set(how.values()) == {"archived earlier"}
+    assert {os.stat(path).st_atime_ns for path in old} == {0}, "no copy was read again"
+
+
+def test_ruling_01_a_bin_that_was_compressed_two_days_later(lab: Past) -> None:
+    folder = archive(lab, **{BIN: b"samples" * 10})
+    others = len(b"not a dataset")
+    assert (files(lab)["unmatched"], files(lab)["unmatched_bytes"]) == (3, others + 70), "with the note and the flag"
+    pass_by(lab, 2 * DAY)
+    place(folder, CBIN, b"compressed")
+    (folder / BIN).unlink()
+    pass_by(lab, 2 * HOUR)
+    assert posted(lab) == [CBIN]
+    assert archived(lab)[Path(CBIN).name] == b"compressed"
+    assert lab.row().state is SessionState.ARCHIVED
+    (left,) = lab.journal.files.left_behind(lab.row().id, 10)
+    assert (left.path, left.code, left.fate) == (os.fsencode(BIN), "removed_unarchived", FileFate.EXCLUDED)
+    counts = files(lab)
+    assert (counts["unmatched"], counts["unmatched_bytes"], counts["never_archived"]) == (2, others, 1)
+    assert counts["total"] == len(DATASETS) + 3
+    told = [fact["what"] for fact in lab.explain()["evidence"]]
+    assert any("never archived" in what and BIN in what for what in told)
+    pass_by(lab, 30 * DAY, step=HOUR)
+    assert posted(lab) == [CBIN]
+    assert lab.row().generation == 2
+
+
+@pytest.mark.parametrize(("endings", "told"), [('[".flag"]', True), ('[".flag", ".bin"]', False)])
+def test_ruling_01_large_files_that_nobody_asks_for_are_a_condition_unless_a_rule_names_them(
+    tmp_path: Path, endings: str, told: bool
+) -> None:
+    lab = Past(tmp_path, ahead=0.0, LABFERRY_REGISTRATION__EXCLUDE_SUFFIXES=endings)
+    try:
+        folder = lab.write(flag=True)
+        place(folder, BIN, b"")
+        os.truncate(folder / BIN, 2_000_000_000)  # sparse: nobody reads it
+        lab.meet()
+        lab.work()
+        found = [one for one in current_conditions(lab.context, lab.live) if one.code == "large_unmatched"]
+        assert [BIN in one.text and "2.0 GB in 1 session" in one.text for one in found] == [True] * told
+        (folder / BIN).unlink()
+        pass_by(lab, 2 * HOUR)
+        assert not any(one.code == "large_unmatched" for one in current_conditions(lab.context, lab.live))
+    finally:
+        lab.close()
+
+
+def test_ruling_01_a_file_that_is_still_being_written_is_waited_for(lab: Past) -> None:
+    folder = archive(lab)
+    place(folder, f"{LATE}.part", b"la")
+    pass_by(lab, 3 * HOUR)
+    assert lab.row().generation == 1
+    (folder / f"{LATE}.part").rename(folder / LATE)
+    pass_by(lab, HOUR)
+    assert (posted(lab), lab.row().generation) == ([LATE], 2)
+
+
+def test_ruling_01_what_was_added_while_we_were_away_is_found_after_the_start(lab: Past) -> None:
+    folder = archive(lab)
+    pass_by(lab, DAY)
+    lab.end()
+    place(folder, LATE, b"late")
+    lab.clock.pass_by(20 * DAY)
+    lab.open()
+    lab.detect.first_scan()
+    assert lab.row().generation == 1
+    pass_by(lab, HOUR)
+    assert (posted(lab), lab.row().generation) == ([LATE], 2)
+
+
+def test_ruling_01_of_an_adopted_session_what_is_added_later_makes_an_ordinary_one(tmp_path: Path) -> None:
+    lab = Past(tmp_path)
+    try:
+        folder = lab.write()
+        lab.register()
+        lab.adopt()
+        assert lab.row().state is SessionState.ADOPTED
+        for name in DATASETS:
+            os.chmod(folder / name, 0o600)  # a new change time alone: nobody read it, and nobody does now
+        pass_by(lab, 2 * DAY)
+        assert lab.row().state is SessionState.ADOPTED
+        assert lab.changes() == []
+        place(folder, LATE, b"late")
+        pass_by(lab, 2 * HOUR)
+        assert lab.row().state is SessionState.ARCHIVED
+        assert posted(lab) == [LATE]
+        hashed = [os.fsdecode(file.path) for file in lab.journal.files.of_session(lab.row().id) if not file.taken_over]
+        assert sorted(hashed) == sorted([LATE, "notes.txt"])
+    finally:
+        lab.close()
+
+
+# --- changed --------------------------------------------------------------------------------------------------
+
+
+def test_reg_20_a_touched_file_is_hashed_once_and_never_posted(lab: Past) -> None:
+    folder = archive(lab)
+    os.utime(folder / DATASETS[0])
+    pass_by(lab, 2 * DAY)
+    assert (lab.row().state, lab.row().generation) == (SessionState.ARCHIVED, 2)
+    assert lab.changes() == []
+    pass_by(lab, 2 * DAY)
+    assert lab.row().generation == 2
+
+
+def test_ruling_10_a_file_that_changed_after_archiving_is_blocked_before_any_post(lab: Past) -> None:
+    folder = archive(lab)
+    before = archived(lab)
+    pass_by(lab, 2 * DAY)
+    place(folder, DATASETS[0], b"edited")
+    pass_by(lab, 2 * DAY)
+    job = lab.journal.jobs.of_session(lab.row().id)[-1]
+    assert (job.state, job.code) == (JobState.BLOCKED, "changed_after_archive")
+    assert DATASETS[0] in job.reason
+    assert lab.changes() == []
+    assert archived(lab) == before
+    assert lab.explain()["verdict"] == "changed_after_archive"
+    assert files(lab)["changed"] == 1
+    pass_by(lab, 3 * DAY)
+    assert lab.changes() == [], "nor later"
+
+
+def test_reg_20_a_file_that_changed_before_it_was_archived_is_registered_again_once(lab: Past) -> None:
+    folder = lab.write(flag=True)
+    lab.meet()
+    lab.pause_archives(True)
+    lab.work()
+    assert lab.row().state is SessionState.REGISTERED
+    place(folder, DATASETS[0], b"edited")
+    lab.pause_archives(False)
+    lab.work()  # the archive's lane sees it
+    pass_by(lab, 2 * DAY)
+    assert lab.row().state is SessionState.ARCHIVED
+    assert posted(lab).count(DATASETS[0]) == 2
+    assert len(posted(lab)) == len(DATASETS) + 1
+    assert md5_of(archived(lab)[Path(DATASETS[0]).name]) == md5_of(b"edited")
+
+
+def test_ruling_01_a_changed_file_that_is_sent_nowhere_is_noted_and_no_more(lab: Past) -> None:
+    folder = archive(lab)
+    place(folder, "notes.txt", b"a longer note than before")
+    pass_by(lab, 2 * DAY)
+    assert lab.row().generation == 1
+    assert files(lab)["unmatched_bytes"] == len(b"a longer note than before")
+    assert lab.requests() == []
+
+
+# --- removed --------------------------------------------------------------------------------------------------
+
+
+def test_ruling_01_what_is_removed_after_verification_is_information(lab: Past) -> None:
+    folder = archive(lab)
+    (folder / DATASETS[0]).unlink()
+    pass_by(lab, 2 * DAY)
+    row = lab.row()
+    assert (row.state, row.attention, row.generation) == (SessionState.ARCHIVED, False, 1)
+    assert lab.requests() == []
+    assert files(lab)["removed"] == 1
+    assert any(DATASETS[0] in fact["what"] for fact in lab.explain()["evidence"])
+
+
+def test_ruling_01_a_session_that_cannot_be_looked_at_loses_nothing(lab: Past) -> None:
+    folder = archive(lab)
+    folder.rename(folder.with_name("away"))
+    pass_by(lab, 2 * DAY)
+    folder.with_name("away").rename(folder)
+    pass_by(lab, 2 * DAY)
+    assert files(lab)["removed"] == 0
+    assert (lab.row().state, lab.row().generation) == (SessionState.ARCHIVED, 1)
+
+
+def test_ruling_01_held_sessions_are_left_alone(lab: Past) -> None:
+    folder = archive(lab)
+    lab.journal.sessions.hold(lab.row().id)
+    place(folder, LATE, b"late")
+    pass_by(lab, DAY)
+    assert lab.row().generation == 1
+    lab.journal.sessions.release(lab.row().id)
+    pass_by(lab, 2 * HOUR)
+    assert posted(lab) == [LATE]
