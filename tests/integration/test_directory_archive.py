@@ -26,6 +26,7 @@ def rig(tmp_path: Path) -> Rig:
 
 
 def test_a_session_is_carried_and_verified(rig: Rig) -> None:
+    rig.one_by_one()
     before = tree(rig.session_dir)
     told: list[Progress] = []
     kept: list[Evidence] = []

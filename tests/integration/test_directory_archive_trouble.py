@@ -142,6 +142,7 @@ def test_an_archive_that_fills_up_meanwhile_is_left_clean_and_goes_on_when_there
     tmp_path: Path, disk: SmallDisk
 ) -> None:
     rig = Rig(tmp_path, FILES, disk.path)
+    rig.one_by_one()
     kept: list[Evidence] = []
 
     def fill(report: Progress) -> None:
@@ -200,6 +201,7 @@ def test_an_archive_of_another_user_is_named() -> None:
 
 @pytest.mark.parametrize("change", [append, rewrite, lambda path: os.truncate(path, 2 * MIB)])
 def test_a_source_that_changes_while_it_is_copied_is_not_archived(rig: Rig, change: Callable[[bytes], None]) -> None:
+    rig.one_by_one()
     changed: list[bytes] = []
 
     def meanwhile(report: Progress) -> None:
@@ -300,6 +302,7 @@ def test_an_unreadable_source_is_named_and_the_others_go_on() -> None:
 
 
 def test_a_stop_is_heard_between_two_blocks_and_leaves_nothing_half(rig: Rig) -> None:
+    rig.one_by_one()
     told: list[Progress] = []
     with pytest.raises(StoppedError):
         rig.carry(told.append, lambda: any(report.bytes_done > MIB for report in told))
@@ -311,10 +314,13 @@ def test_a_stop_is_heard_between_two_blocks_and_leaves_nothing_half(rig: Rig) ->
 
 def test_a_kill_anywhere_and_a_restart_end_in_the_same_archive(tmp_path: Path) -> None:
     files = {b"alf/a.npy": b"a" * (MIB + 1), b"b.flag": b""}
-    points = killed_at(Rig(tmp_path / "undisturbed", files), 0)
+    undisturbed = Rig(tmp_path / "undisturbed", files)
+    undisturbed.one_by_one()
+    points = killed_at(undisturbed, 0)
     leftovers = set()
     for point in range(1, points + 1):
         rig = Rig(tmp_path / str(point), files)
+        rig.one_by_one()
         killed_at(rig, point)
         left = rig.archived()
         for path, content in left.items():

@@ -48,6 +48,10 @@ class Rig:
         self.archive = DirectoryArchive("nas", os.fsencode(self.base))
         self.plan = self.sealed(files)
 
+    def one_by_one(self) -> None:
+        """Let files be carried in the plan's order, each after the one before: for what happens in between."""
+        self.archive = DirectoryArchive("nas", os.fsencode(self.base), copiers=1)
+
     def sealed(self, files: dict[bytes, bytes], naming: Naming = "plain") -> Plan:
         items = []
         for path, content in files.items():

@@ -45,18 +45,29 @@ def test_two_items_never_want_one_destination() -> None:
 def test_progress_counts_what_is_done_and_forgets_a_file_that_is_begun_again() -> None:
     told: list[Progress] = []
     meter = Meter(PLAN, {OTHER.destination}, told.append, lambda: False)
-    meter.start_file()
-    meter.moved(7)
-    meter.start_file()
-    meter.moved(10)
-    meter.finish_file(ITEM)
+    with meter.file(ITEM) as count:
+        count.start()
+        count.moved(7)
+        count.start()
+        count.moved(10)
     meter.tell()
     assert [(report.bytes_done, report.files_done) for report in told] == [(5, 1), (12, 1), (5, 1), (15, 1), (15, 2)]
     assert {(report.bytes_total, report.files_total) for report in told} == {(15, 2)}
 
 
+def test_progress_counts_files_that_are_under_way_together_and_not_those_that_failed() -> None:
+    told: list[Progress] = []
+    meter = Meter(PLAN, frozenset(), told.append, lambda: False)
+    with meter.file(OTHER) as other, pytest.raises(OSError, match="gone"), meter.file(ITEM) as count:
+        other.moved(5)
+        count.moved(7)
+        raise OSError("gone")
+    meter.tell()
+    assert [(report.bytes_done, report.files_done) for report in told] == [(5, 0), (12, 0), (5, 1)]
+
+
 def test_a_stop_is_no_condition_for_operators() -> None:
     meter = Meter(PLAN, frozenset(), lambda _: None, lambda: True)
-    with pytest.raises(StoppedError) as caught:
-        meter.moved(1)
+    with pytest.raises(StoppedError) as caught, meter.file(ITEM) as count:
+        count.moved(1)
     assert not isinstance(caught.value, LabferryError)

@@ -30,6 +30,10 @@ def ignore(_: object) -> None:
     """Take a report and do nothing with it."""
 
 
+def nothing() -> None:
+    """Do nothing between two files."""
+
+
 def never() -> bool:
     """Say that nobody asked to stop."""
     return False
@@ -62,6 +66,7 @@ class Archive(Protocol):
         stop: Callable[[], bool],
         *,
         keep: Callable[[Evidence], None] = ignore,
+        between: Callable[[], None] = nothing,
         verified: Collection[bytes] = frozenset(),
     ) -> Carried:
         """Bring over what is not there yet. May be called again after any interruption.
@@ -73,11 +78,14 @@ class Archive(Protocol):
         plan : Plan
             The same at every call for this batch.
         report : callable
-            Told how far it is, at least once for each block: also a sign of life. Must not raise.
+            Told how far it is, at least once for each block: also a sign of life. All these are called from the
+            threads that copy, never from two at once; what they raise ends the work.
         stop : callable
             Asked between blocks; True ends the work with `StoppedError`.
         keep : callable
             Given the evidence of each item as soon as it is durable, so that it need not be found out again.
+        between : callable
+            Called before every file but the first. What it raises ends the work once the files under way are through.
         verified : collection of bytes
             Destinations with evidence from an earlier call: neither sent nor read again.
 

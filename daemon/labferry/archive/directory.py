@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Callable, Collection, Container, Mapping
 from errno import EACCES, ENOENT
 
-from labferry.archive.base import Archive, Carried, ignore, never
+from labferry.archive.base import Archive, Carried, ignore, never, nothing
 from labferry.archive.carrier import Carrier
 from labferry.archive.content import checksum
 from labferry.archive.faults import OTHER_KIND, in_one, target_full, target_missing, working_at
@@ -18,10 +19,12 @@ from labferry.archive.folders import FILE, FOLDER, open_folder, owning
 from labferry.archive.meter import Meter
 from labferry.archive.naming import before_lab
 from labferry.archive.plan import Difference, Evidence, Fault, Item, Plan, Progress
+from labferry.archive.side_by_side import SideBySide
 from labferry.archive.source import session_folder
-from labferry.errors import BlockedError, UnavailableError
+from labferry.errors import UnavailableError
 from labferry.model import show_path
 
+COPIERS = 2  # files under way at once
 _CLOSED_TO_US = OTHER_KIND | {ENOENT, EACCES}
 
 
@@ -35,10 +38,13 @@ class DirectoryArchive(Archive):
     path : bytes
         As configured, absolute; may contain `{lab}`. What stands before the part with the placeholder must exist, from
         there on folders are made; without a placeholder the whole path must exist.
+    copiers : int
+        Files that are copied at once.
     """
 
-    def __init__(self, target: str, path: bytes) -> None:
+    def __init__(self, target: str, path: bytes, copiers: int = COPIERS) -> None:
         self.target = target
+        self._copiers = copiers
         self._above_lab = before_lab(path)
 
     def preflight(self, base: bytes) -> None:
@@ -65,33 +71,35 @@ class DirectoryArchive(Archive):
         stop: Callable[[], bool],
         *,
         keep: Callable[[Evidence], None] = ignore,
+        between: Callable[[], None] = nothing,
         verified: Collection[bytes] = frozenset(),
     ) -> Carried:
         """Copy everything that is not verified yet; see `Archive.advance`."""
         pending = [(number, item) for number, item in enumerate(plan.items) if item.destination not in verified]
         if not pending:
             return Carried(())
-        evidence: list[Evidence] = []
-        problems: list[BlockedError] = []
-        meter = Meter(plan, verified, report, stop)
+        evidence: dict[int, Evidence] = {}
+        keeping = threading.Lock()
+
+        def carry(number: int, item: Item) -> None:
+            found = carrier.carry(number, item)
+            with keeping:
+                evidence[number] = found
+                keep(found)
+
+        files = SideBySide(pending, carry, between)
+        meter = Meter(plan, verified, report, lambda: files.failed or stop())
         with (
             owning(self._open(plan.base, make=True)) as base,
             session_folder(plan.session_dir) as source,
         ):
             carrier = Carrier(self.target, plan, base, source, meter)
             carrier.make_ready(pending)
-            for number, item in pending:
-                try:
-                    found = carrier.carry(number, item)
-                except BlockedError as problem:
-                    problems.append(problem)
-                    continue
-                evidence.append(found)
-                keep(found)
+            problems = files.work(self._copiers)
         if problems:
             raise in_one(problems)
         meter.tell()
-        return Carried(tuple(evidence))
+        return Carried(tuple(evidence[number] for number in sorted(evidence)))
 
     def verify(
         self,
@@ -106,9 +114,9 @@ class DirectoryArchive(Archive):
         differences = []
         with owning(self._open(plan.base, make=False)) as base:
             for item in plan.items:
-                meter.start_file()
-                found = self._compare(plan, base, item, meter, deep=deep)
-                meter.finish_file(item)
+                with meter.file(item) as count:
+                    count.start()
+                    found = self._compare(plan, base, item, count.moved, deep=deep)
                 if found is not None:
                     fault, detail = found
                     where = show_path(plan.destination_of(item))
@@ -139,7 +147,9 @@ class DirectoryArchive(Archive):
                     found += (os.path.join(path, name) for name in _others_in(top, path, names))
         return found
 
-    def _compare(self, plan: Plan, base: int, item: Item, meter: Meter, *, deep: bool) -> tuple[Fault, str] | None:
+    def _compare(
+        self, plan: Plan, base: int, item: Item, after_block: Callable[[int], None], *, deep: bool
+    ) -> tuple[Fault, str] | None:
         path, name = os.path.split(item.destination)
         with working_at(self.target, plan.destination_of(item)):
             try:
@@ -159,7 +169,7 @@ class DirectoryArchive(Archive):
                     return Fault.NOT_A_FILE, "it is no regular file"
                 if now.st_size != item.size:
                     return Fault.SIZE, f"it has {now.st_size} bytes, {item.size} were verified"
-                md5 = checksum(fd, meter.moved) if deep else item.md5
+                md5 = checksum(fd, after_block) if deep else item.md5
         return None if md5 == item.md5 else (Fault.CONTENT, f"its MD5 is {md5}, {item.md5} was verified")
 
     def _open(self, base: bytes, *, make: bool) -> int:

@@ -5,13 +5,12 @@ Opens for reading only, below the session folder only; no link is followed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
-from labferry.archive.content import BLOCK
+from labferry.archive.content import checksum, room_for
 from labferry.archive.faults import reading, source_missing
 from labferry.archive.folders import FILE, FOLDER, open_folder, owning
 from labferry.archive.plan import Item
@@ -45,10 +44,11 @@ class Source:
         self._session_dir = session_dir
         self._fd = fd
 
-    def blocks(self, item: Item) -> Generator[bytes]:
-        """Yield the content of a file in blocks of at most 1 MiB.
+    def blocks(self, item: Item) -> Generator[memoryview]:
+        """Yield the content of a file in blocks of at most 1 MiB, each in the place of the one before.
 
-        Whoever got all blocks has the content that was sealed: version and checksum are compared before the end.
+        Whoever got all blocks has the version that was sealed, as far as size and times tell; the checksum of what
+        became of them says the rest.
 
         Raises
         ------
@@ -59,21 +59,35 @@ class Source:
         NotYetError
             `source_missing`: the whole folder vanished.
         """
-        md5 = hashlib.md5(usedforsecurity=False)
         with owning(self._open(item)) as fd:
             self._require_version(item, fd)
             # Not further than the sealed size: a file that grows faster than it is read would never end.
             left = item.size
+            room = room_for(left)
             while left > 0:
                 with reading(self._session_dir, item.source):
-                    block = os.read(fd, min(BLOCK, left))
-                if not block:
+                    count = os.readv(fd, [room[:left]])
+                if not count:
                     break
-                left -= len(block)
-                md5.update(block)
-                yield block
+                left -= count
+                yield room[:count]
             self._require_version(item, fd)
-        if md5.hexdigest() != item.md5:
+
+    def require_content(self, item: Item, after_block: Callable[[int], None]) -> None:
+        """Read a file that did not arrive as it was sealed, to find out whether it still is that itself.
+
+        Raises
+        ------
+        ChangedError
+            Its content is another one, though size and times are not; also as for `blocks`.
+        BlockedError, NotYetError
+            As for `blocks`.
+        """
+        with owning(self._open(item)) as fd:
+            with reading(self._session_dir, item.source):
+                md5 = checksum(fd, after_block)
+            self._require_version(item, fd)
+        if md5 != item.md5:
             raise self._changed(item, "its content is not the sealed one, though size and times are")
 
     def _open(self, item: Item) -> int:
