@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,20 @@ import pytest
 from labferry.archive.base import Carried, StoppedError
 from labferry.archive.plan import Evidence, Fault, Means, Progress
 from labferry.errors import BlockedError
-from support.archives import BIG, EMPTY, FILES, FIRST, SESSION, Rig, append, in_child, open_to_everybody, rewrite, tree
+from support.archives import (
+    BIG,
+    EMPTY,
+    FILES,
+    FIRST,
+    MIB,
+    SESSION,
+    Rig,
+    append,
+    in_child,
+    open_to_everybody,
+    rewrite,
+    tree,
+)
 
 
 @pytest.fixture
@@ -79,6 +93,45 @@ def test_a_name_that_is_not_utf8_is_archived_as_it_is(tmp_path: Path) -> None:
     rig = Rig(tmp_path, files)
     rig.carry()
     assert rig.archived() == files
+
+
+def test_two_files_are_under_way_at_once(rig: Rig) -> None:
+    both = threading.Barrier(2, timeout=20)
+    begun: set[str] = set()
+
+    def wait_for_each_other() -> bool:
+        if list(rig.base.rglob("*.part")) and threading.current_thread().name not in begun:
+            begun.add(threading.current_thread().name)
+            both.wait()
+        return False
+
+    rig.carry(stop=wait_for_each_other)
+    assert len(begun) == 2
+    assert rig.archived() == FILES
+
+
+def test_what_is_compared_comes_from_the_disk_and_not_from_memory(tmp_path: Path) -> None:
+    """The kernel counts what this process has caused to be fetched from a disk; a file system in memory has none."""
+    files = {b"a.bin": os.urandom(8 * MIB)}
+    rig = Rig(tmp_path, files)
+    probe = tmp_path / "probe"
+    probe.write_bytes(files[b"a.bin"])
+    with probe.open("rb") as stream:
+        os.fsync(stream.fileno())
+        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        before = fetched()
+        stream.read()
+        if fetched() - before < len(files[b"a.bin"]):
+            pytest.skip("the files of this test are in memory")
+    before = fetched()
+    rig.carry()
+    assert fetched() - before >= len(files[b"a.bin"])
+
+
+def fetched() -> int:
+    """Return the bytes that were read from disks for this process."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes:"))
 
 
 # --- the destination is taken --------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from support.archives import (
     killed_at,
     open_to_everybody,
     rewrite,
+    tree,
 )
 
 
@@ -196,6 +198,42 @@ def test_an_archive_of_another_user_is_named() -> None:
         rig.base.chmod(0o755)
 
 
+def test_a_mount_that_vanishes_while_it_is_filled_is_waited_for(tmp_path: Path, disk: SmallDisk) -> None:
+    """What is open goes on to work on a disk that was taken away, and nobody would find what was put there."""
+    rig = Rig(tmp_path, FILES, disk.path)
+    vanished: list[int] = []
+
+    def vanish(report: Progress) -> None:
+        if report.bytes_done >= MIB and not vanished:
+            disk.unmount()
+            vanished.append(report.bytes_done)
+
+    with pytest.raises(UnavailableError) as caught:
+        rig.carry(vanish)
+    assert vanished
+    assert (caught.value.code, caught.value.dependency) == ("target_missing", "archive:nas")
+    assert "unmounted meanwhile" in caught.value.message
+    assert os.listdir(disk.path) == [], "nothing is put below the mount's own folder"
+    assert tree(rig.session_dir) == FILES
+    disk.mount("4m")
+    rig.carry()
+    assert rig.archived() == FILES
+
+
+def test_a_base_that_is_another_folder_in_the_end_is_waited_for(rig: Rig, tmp_path: Path) -> None:
+    def replace(report: Progress) -> None:
+        if report.files_done and not (tmp_path / "away").exists():
+            rig.base.rename(tmp_path / "away")
+            rig.base.mkdir()
+
+    with pytest.raises(UnavailableError) as caught:
+        rig.carry(replace)
+    assert caught.value.code == "target_missing"
+    assert rig.archived() == {}
+    rig.carry()
+    assert rig.archived() == FILES
+
+
 # --- the source has trouble ----------------------------------------------------------------------------------
 
 
@@ -310,6 +348,44 @@ def test_a_stop_is_heard_between_two_blocks_and_leaves_nothing_half(rig: Rig) ->
     assert set(rig.archived()) == {FIRST}
     rig.carry()
     assert rig.archived() == FILES
+
+
+def test_what_concerns_all_files_ends_those_under_way_and_leaves_nothing_half(tmp_path: Path) -> None:
+    first, second = (b"raw_ephys_data/probe00/%d.cbin" % number for number in range(2))
+    rig = Rig(tmp_path, {first: b"a" * 3 * MIB, second: b"b" * 64 * MIB, FIRST: b"never begun"})
+    both = threading.Barrier(2, timeout=20)
+    begun: set[str] = set()
+
+    def change(report: Progress) -> None:
+        if report.bytes_done >= 2 * MIB:
+            append(rig.source(first))
+
+    def wait_for_each_other() -> bool:
+        if list(rig.base.rglob("*.part")) and threading.current_thread().name not in begun:
+            begun.add(threading.current_thread().name)
+            both.wait()
+        return False
+
+    with pytest.raises(ChangedError) as caught:
+        rig.carry(change, wait_for_each_other)
+    assert caught.value.path == first
+    assert len(begun) == 2
+    assert rig.archived() == {}
+
+
+def test_killed_with_two_files_under_way_a_restart_ends_in_the_same_archive(tmp_path: Path) -> None:
+    files = {b"alf/%d.npy" % number: bytes([number]) * (MIB + number) for number in range(4)}
+    points = killed_at(Rig(tmp_path / "undisturbed", files), 0)
+    most = 0
+    for point in range(1, points + 1, 2):
+        rig = Rig(tmp_path / str(point), files)
+        killed_at(rig, point)
+        left = rig.archived()
+        most = max(most, sum(path.endswith(b".part") for path in left))
+        assert all(left[path] == files[path] for path in left if path in files), f"half a file, point {point}"
+        rig.carry()
+        assert rig.archived() == files, f"after a kill at point {point}"
+    assert most == 2, "two files were under way when some kill came"
 
 
 def test_a_kill_anywhere_and_a_restart_end_in_the_same_archive(tmp_path: Path) -> None:

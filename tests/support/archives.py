@@ -134,6 +134,14 @@ class SmallDisk:
     def read_only(self) -> None:
         assert self.run(f"mount -o remount,bind,ro '{self._place}'")
 
+    def unmount(self) -> None:
+        """Take the disk away, whoever still works on it."""
+        assert self.run(f"umount --lazy '{self._place}'")
+
+    def mount(self, size: str) -> None:
+        """Put an empty disk in its place."""
+        assert self.run(f"mount -t tmpfs -o size={size} disk '{self._place}'")
+
     def close(self) -> None:
         self._shell.communicate()
 

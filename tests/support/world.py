@@ -20,6 +20,7 @@ from labferry.engine.detection.lane import DetectLane
 from labferry.engine.lanes import LaneThread
 from labferry.engine.policy import Limits, decide
 from labferry.engine.reports.live import LiveState
+from labferry.engine.speed import Speeds
 from labferry.engine.wakeup import Wakeup
 from labferry.journal import Journal
 from labferry.journal.rows import JobRow, SessionRow
@@ -96,6 +97,7 @@ class World:
             people=People(alyx, self.clock),
             dependencies=Dependencies([ALYX, "archive:nas"], self.clock, LIMITS),
             wakeup=self.wakeup,
+            speeds=Speeds(self.clock),
         )
         self.detect = DetectLane(self.config, self.journal, self.wakeup, self.clock)
         self.lanes: tuple[LaneThread, ...] = tuple(

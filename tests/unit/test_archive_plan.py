@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 
 import pytest
 
@@ -58,10 +59,11 @@ def test_progress_counts_what_is_done_and_forgets_a_file_that_is_begun_again() -
 def test_progress_counts_files_that_are_under_way_together_and_not_those_that_failed() -> None:
     told: list[Progress] = []
     meter = Meter(PLAN, frozenset(), told.append, lambda: False)
-    with meter.file(OTHER) as other, pytest.raises(OSError, match="gone"), meter.file(ITEM) as count:
+    with meter.file(OTHER) as other:
         other.moved(5)
-        count.moved(7)
-        raise OSError("gone")
+        with suppress(OSError), meter.file(ITEM) as count:
+            count.moved(7)
+            raise OSError
     meter.tell()
     assert [(report.bytes_done, report.files_done) for report in told] == [(5, 0), (12, 0), (5, 1)]
 

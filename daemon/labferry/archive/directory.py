@@ -96,6 +96,7 @@ class DirectoryArchive(Archive):
             carrier = Carrier(self.target, plan, base, source, meter)
             carrier.make_ready(pending)
             problems = files.work(self._copiers)
+            self._require_still_there(plan.base, base)
         if problems:
             raise in_one(problems)
         meter.tell()
@@ -180,6 +181,20 @@ class DirectoryArchive(Archive):
                 return open_folder(folder, rest, make=make, follow=True)
         except OSError as error:
             raise target_missing(self.target, base, error) from error
+
+    def _require_still_there(self, base: bytes, folder: int) -> None:
+        """See whether the path still leads to the folder that was filled: a mount may have gone away underneath.
+
+        What was opened goes on to work then, and nobody finds what was put there.
+        """
+        with owning(self._open(base, make=False)) as now, working_at(self.target, base):
+            if not os.path.sameopenfile(now, folder):
+                raise UnavailableError(
+                    f"archive:{self.target}",
+                    "target_missing",
+                    f"archive {self.target}: {show_path(base)} is another folder now than the one that was filled: "
+                    "something was mounted or unmounted meanwhile",
+                )
 
     def _split(self, base: bytes) -> tuple[bytes, bytes]:
         """Return the part of `base` that must exist, and the part that may be made."""

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from labferry.archive.base import Archive, StoppedError
-from labferry.archive.plan import Evidence, Item, Plan, Progress
+from labferry.archive.plan import Item, Plan
+from labferry.engine.carrying import Ledger, let_less_work_pass
 from labferry.engine.context import Context
 from labferry.engine.marking import mark
 from labferry.engine.planning import base_of, items_of, new_batch
@@ -20,8 +21,6 @@ from labferry.errors import BlockedError, ChangedError, UnavailableError
 from labferry.journal.jobs import Move
 from labferry.journal.rows import ItemRow, JobRow, SessionRow, TransferRow
 from labferry.model import Done, Outcome, show_path
-
-PROGRESS_EVERY = 0.5  # seconds between two stored positions of one transfer
 
 
 class ArchiveStage:
@@ -40,7 +39,7 @@ class ArchiveStage:
         earlier = frozenset(row.destination for row in items if row.verified_at is not None)
         lost = self._lost(transfer, plan, earlier, beat)
         if lost or transfer.state != "verified":
-            self._carry(session, transfer, plan, earlier - lost, beat)
+            self._carry(job, session, transfer, plan, earlier - lost, beat)
         mark(self._context, session, transfer, beat)
         return Done()
 
@@ -91,40 +90,38 @@ class ArchiveStage:
 
     def _carry(
         self,
+        job: JobRow,
         session: SessionRow,
         transfer: TransferRow,
         plan: Plan,
         verified: frozenset[bytes],
         beat: Callable[[str, float], None],
     ) -> None:
-        """Bring the bytes over and verify them."""
-        context, transfers = self._context, self._context.journal.transfers
+        """Bring the bytes over and verify them; between two files, whoever has less to do goes first."""
+        context = self._context
         context.folder_of(session)
         what = f"archiving {show_path(session.path)} to {transfer.target}"
         beat(what, 120.0)
-        stored_at = 0.0
-
-        def report(progress: Progress) -> None:
-            nonlocal stored_at
-            beat(f"{what}: {progress.bytes_done} of {progress.bytes_total} bytes", 120.0)
-            now = context.clock.monotonic()
-            if now - stored_at >= PROGRESS_EVERY:
-                transfers.progress(transfer.id, progress.bytes_done, progress.files_done)
-                stored_at = now
-
-        def keep(evidence: Evidence) -> None:
-            transfers.verified(transfer.id, [(evidence.destination, str(evidence.means))])
-
         self._archive.preflight(transfer.base)
+        ledger = Ledger(context, job, transfer, beat, what)
         try:
-            self._archive.advance(plan, report, lambda: context.wakeup.stopping, keep=keep, verified=verified)
+            self._archive.advance(
+                plan,
+                ledger.report,
+                lambda: context.wakeup.stopping,
+                keep=ledger.keep,
+                between=lambda: let_less_work_pass(context, job),
+                verified=verified,
+            )
         except StoppedError:
             raise StoppedEarly from None
         except ChangedError as error:
             require_really_changed(plan, error)
             raise
+        finally:
+            ledger.close()
         context.reachable(f"archive:{transfer.target}")
-        transfers.finish(transfer.id, "verified")
+        context.journal.transfers.finish(transfer.id, "verified")
 
     def finish(self, job: JobRow, move: Move) -> bool:
         """Commit the end of the attempt."""

@@ -14,6 +14,7 @@ from labferry.alyx.vocabulary import CachedVocabulary, VocabularySnapshot
 from labferry.archive.globus.service import GlobusService
 from labferry.config import Config, Root
 from labferry.engine.dependencies import Dependencies
+from labferry.engine.speed import Speeds
 from labferry.engine.wakeup import Wakeup
 from labferry.errors import NotYetError
 from labferry.journal import Journal
@@ -46,6 +47,7 @@ class Context:
     people: People
     dependencies: Dependencies
     wakeup: Wakeup
+    speeds: Speeds
     open_globus: Callable[[], GlobusService] | None = None
 
     def session_of(self, job: JobRow) -> SessionRow:

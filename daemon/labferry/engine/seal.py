@@ -52,7 +52,15 @@ class Seal:
         self._require_datasets(job, session)  # some may have turned out to be unreadable
         if session.sealed_generation != session.generation:
             context.journal.sessions.sealed(session.id)
+        if job.kind is JobKind.ARCHIVE:
+            context.journal.jobs.set_bytes_left(job.id, self._to_carry(job, session))
         return Done()
+
+    def _to_carry(self, job: JobRow, session: SessionRow) -> int:
+        """Return the bytes that the job's target takes: they decide whose turn it is there (ruling 19)."""
+        settings = self._context.config.archive[job.target]
+        rows = self._context.journal.files.each_carriable(session.id)
+        return sum(row.size for row in rows if is_carried(row, settings))
 
     def _require_datasets(self, job: JobRow, session: SessionRow) -> None:
         files = self._context.journal.files

@@ -194,6 +194,14 @@ class Jobs:
         due: float | None = self._db.read(_SQL["next_due"], {"stage": stage, "target": target})[0][0]
         return due
 
+    def is_over(self, job_id: int) -> bool:
+        """Say whether a claimed job is not ours any more: cancelled, superseded, or its session is held."""
+        return bool(self._db.read(_SQL["is_over"], {"id": job_id})[0][0])
+
+    def is_overtaken(self, job_id: int) -> bool:
+        """Say whether another job of the same stage and target is due and would be claimed before this one."""
+        return bool(self._db.read(_SQL["is_overtaken"], {"id": job_id, "now": self._clock.now()})[0][0])
+
     def finish_attempt(self, job: JobRow, move: Move) -> bool:
         """End the running attempt and move the job.
 

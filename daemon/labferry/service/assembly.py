@@ -31,6 +31,7 @@ from labferry.engine.policy import Limits
 from labferry.engine.registering.stage import Register
 from labferry.engine.resolve import Resolve
 from labferry.engine.seal import Seal
+from labferry.engine.speed import Speeds
 from labferry.engine.wakeup import Wakeup
 from labferry.engine.worker import Shared, StageRun, Worker
 from labferry.errors import ConfigError
@@ -70,6 +71,7 @@ def assemble(config: Config, journal: Journal, wakeup: Wakeup, clock: Clock) -> 
         people=People(alyx, clock),
         dependencies=Dependencies(names, clock, limits),
         wakeup=wakeup,
+        speeds=Speeds(clock),
         open_globus=(lambda: globus_service(config, wakeup)) if uses_globus(config) else None,
     )
 

@@ -42,7 +42,8 @@ WHERE session_id = :session_id AND state IN ('queued', 'waiting', 'blocked', 'ru
 -- Least remaining work first, and every second of age is worth a megabyte: small sessions overtake a giant one,
 -- and no session is overtaken for ever. What the outside has just refused lets the others try first: an archive
 -- that is too full for one session may have room for the next.
--- What gave way in the middle of its work lets all others of its lane go first, but not for ever.
+-- What gave way in the middle of its work lets all others of its lane go first, but not for ever; a copy gave way to
+-- less work only, and the usual order says all.
 -- Jobs of a session that settles again wait for its next generation. A session has one attempt at a time, also one
 -- whose job was cancelled or superseded meanwhile: two requests at once would double what they send. Only copies to
 -- different archives go on side by side.
@@ -54,7 +55,7 @@ WHERE id = (
   WHERE job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state IN ('queued', 'waiting')
     AND job.stage = :stage AND :target IN ('', job.target)
     AND job.not_before <= :now AND session.held_at IS NULL AND session.complete_at IS NOT NULL
-    AND NOT (:others_first AND job.code = 'files_left' AND job.updated_at > :now - :gives_way)
+    AND NOT (:others_first AND job.code = 'files_left' AND job.stage <> 'archive' AND job.updated_at > :now - :gives_way)
     AND job.session_id NOT IN (
       SELECT busy.session_id FROM attempt JOIN job AS busy ON busy.id = attempt.job_id
       WHERE attempt.ended_at IS NULL
@@ -62,6 +63,25 @@ WHERE id = (
   ORDER BY job.outages > 0, job.bytes_left - (:now - job.created_at) * 1000000, job.id
   LIMIT 1)
 RETURNING *
+
+-- name: is_over
+SELECT job.state <> 'running' OR session.held_at IS NOT NULL
+FROM job JOIN session ON session.id = job.session_id WHERE job.id = :id
+
+-- In the order and with the conditions of `claim`.
+-- name: is_overtaken
+SELECT EXISTS (
+  SELECT 1 FROM job AS own, job JOIN session ON session.id = job.session_id
+  WHERE own.id = :id
+    AND job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state IN ('queued', 'waiting')
+    AND job.stage = own.stage AND job.target = own.target
+    AND job.not_before <= :now AND session.held_at IS NULL AND session.complete_at IS NOT NULL
+    AND (job.outages > 0, job.bytes_left - (:now - job.created_at) * 1000000)
+      < (own.outages > 0, own.bytes_left - (:now - own.created_at) * 1000000)
+    AND job.session_id NOT IN (
+      SELECT busy.session_id FROM attempt JOIN job AS busy ON busy.id = attempt.job_id
+      WHERE attempt.ended_at IS NULL
+        AND NOT (own.stage = 'archive' AND attempt.stage = 'archive' AND busy.target <> own.target)))
 
 -- What a root asks for may change between two lives: a new archive gets its jobs for everything that is there.
 -- name: add_missing_archives
