@@ -42,6 +42,8 @@ mutants: $(VENV)/.tested
 	$(BIN)/python tests/mutants/run.py $(ONLY)
 
 bench: $(VENV)/.tested
+	@command -v rsync >/dev/null || $(if $(SUDO_APT),{ export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends rsync; } || )echo "no rsync: archive_directory is skipped"
 	$(BIN)/python benchmarks/run.py $(ONLY)
 
 # An interpreter that was named is passed on; the default here may be one that only its owner can run.

@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 import traceback
@@ -35,11 +36,12 @@ LOOK_EVERY = 5.0  # seconds
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Where a benchmark is, and on which side of its goal the ratio must be."""
+    """Where a benchmark is, on which side of its goal the ratio must be, and a program that it compares with."""
 
     module: str
     bound: Literal["≤", "≥"]
     function: str = "run"
+    needs: str = ""
 
     def run(self, workdir: Path) -> dict[str, Any]:
         """Measure; the modules are imported one by one, so that a broken one costs only itself."""
@@ -59,6 +61,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "register_server": Benchmark("register", "≤", "run_server"),
     "register_requests": Benchmark("register", "≤", "run_requests"),
     "register_memory": Benchmark("register_memory", "≤"),
+    "archive_directory": Benchmark("archive_directory", "≤", needs="rsync"),
     "globus_requests": Benchmark("globus_requests", "≤"),
     "globus_plan": Benchmark("globus_plan", "≤"),
     "globus_plan_rss": Benchmark("globus_plan", "≤", "run_memory"),
@@ -134,6 +137,9 @@ def _measure_all(benchmarks: Mapping[str, Benchmark]) -> tuple[list[dict[str, An
     measured, failed = [], []
     print(_LINE.format("benchmark", "value", "reference", "ratio", "goal", "ok"), flush=True)
     for name, benchmark in benchmarks.items():
+        if benchmark.needs and shutil.which(benchmark.needs) is None:
+            print(f"{name:<18}SKIPPED: {benchmark.needs} is not installed", flush=True)
+            continue
         try:
             with TemporaryDirectory(prefix="labferry-bench-", dir=SCRATCH) as workdir:
                 result = _checked(name, benchmark, benchmark.run(Path(workdir)))
