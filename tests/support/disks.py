@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from support.wait import wait_until
+
 BLOCK = 4096  # bytes
 
 
@@ -42,3 +44,16 @@ def fill(folder: Path, leave: int = 0, name: str = "ballast") -> Path:
                 stream.write(bytes(BLOCK))
         stream.truncate(max(0, stream.tell() - leave))
     return ballast
+
+
+def next_tick(folder: Path) -> None:
+    """Wait until the file system's clock has moved on: some milliseconds where it is coarse."""
+    probe = folder / "clock"
+
+    def now() -> int:
+        probe.touch()
+        return probe.stat().st_ctime_ns
+
+    began = now()
+    wait_until(lambda: now() != began, what="the file system's clock to move")
+    probe.unlink()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from labferry.detect.scan import LINK_RULE, NearMiss, RootState, Unreadable, folder_mtime_ns, scan
+from labferry.detect.scan import LINK_RULE, NearMiss, RootState, Unreadable, scan
 from labferry.model import FileVersion
 from labferry.sessions.registry import layout
 from labferry.sessions.walk import FileKind, WalkedFile, walk_session
@@ -163,16 +163,6 @@ def test_folders_that_vanish_during_the_scan_are_not_unreadable(root: bytes, mon
     result = scan(root, IBL)
     assert len(result.found) == 2
     assert result.complete
-
-
-def test_folder_times_only_when_asked_for(root: bytes) -> None:
-    os.utime(root + b"/KS005/2019-04-02/001", ns=(1, 1_234_567_891))
-    assert scan(root, IBL).folder_times == {}
-    times = scan(root, IBL, folder_times=True).folder_times
-    assert len(times) == 3
-    assert times[b"KS005/2019-04-02/001"] == 1_234_567_891
-    assert folder_mtime_ns(root, b"KS005/2019-04-02/001") == 1_234_567_891
-    assert folder_mtime_ns(root, b"KS005/2019-04-02/999") is None
 
 
 # --- the walk over one session ---------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -56,8 +57,6 @@ class ScanResult:
     ----------
     found : list of Session
         In the order the file system gives.
-    folder_times : dict of bytes to int
-        The mtime in nanoseconds of each session's folder by its path, when folder times were asked for.
     near_misses : list of NearMiss
         The first `NEAR_MISSES_KEPT`; `near_miss_count` counts all of them.
     unreadable : list of Unreadable
@@ -71,7 +70,6 @@ class ScanResult:
     """
 
     found: list[Session] = field(default_factory=list)
-    folder_times: dict[bytes, int] = field(default_factory=dict)
     near_misses: list[NearMiss] = field(default_factory=list)
     near_miss_count: int = 0
     unreadable: list[Unreadable] = field(default_factory=list)
@@ -99,8 +97,15 @@ class ScanResult:
         if len(self.near_misses) < NEAR_MISSES_KEPT:
             self.near_misses.append(NearMiss(path, miss.part, miss.rule, miss.nearest))
 
+    def add(self, near_misses: Sequence[NearMiss], count: int, unreadable: Unreadable | None) -> None:
+        """Add what one folder showed: the first of its near misses, how many there are, why it cannot be read."""
+        self.near_miss_count += count
+        self.near_misses += near_misses[: max(0, NEAR_MISSES_KEPT - len(self.near_misses))]
+        if unreadable is not None:
+            self.unreadable.append(unreadable)
 
-def scan(root: bytes, layout: Layout, *, folder_times: bool = False) -> ScanResult:
+
+def scan(root: bytes, layout: Layout) -> ScanResult:
     """Find every session folder below a root.
 
     Parameters
@@ -109,9 +114,6 @@ def scan(root: bytes, layout: Layout, *, folder_times: bool = False) -> ScanResu
         Absolute path of the root. The root itself may be a symbolic link: the operator wrote it down.
     layout : Layout
         The grammar of the folders below it.
-    folder_times : bool
-        Ask for the mtime of every session's folder. That is one status call per session, so the frequent scan
-        leaves it out and asks `folder_mtime_ns` for the sessions whose turn it is.
 
     Returns
     -------
@@ -124,25 +126,21 @@ def scan(root: bytes, layout: Layout, *, folder_times: bool = False) -> ScanResu
     while levels:
         level = levels.pop()
         try:
-            _list_level(root, level, levels, result)
+            list_level(root, level, levels, result)
         except OSError as error:
-            _note_unreadable(root, level.path, error, result)
-    if folder_times:
-        times = ((session.path, folder_mtime_ns(root, session.path)) for session in result.found)
-        result.folder_times = {path: mtime_ns for path, mtime_ns in times if mtime_ns is not None}
+            note_unreadable(root, level.path, error, result)
     result.seconds = time.perf_counter() - started
     return result
 
 
-def folder_mtime_ns(root: bytes, path: bytes) -> int | None:
-    """Return the mtime of a session's folder in nanoseconds; None when it cannot be asked."""
-    try:
-        return os.lstat(root + b"/" + path).st_mtime_ns
-    except OSError:
-        return None
+def list_level(root: bytes, level: Level, levels: list[Level], result: ScanResult) -> None:
+    """List one folder: what the grammar goes on with is added to `levels`, all else to the result.
 
-
-def _list_level(root: bytes, level: Level, levels: list[Level], result: ScanResult) -> None:
+    Raises
+    ------
+    OSError
+        It cannot be listed.
+    """
     step, found = level.step, result.found.append
     with os.scandir(root + b"/" + level.path) as entries:
         for entry in entries:
@@ -167,7 +165,8 @@ def _leads_to_a_file(link: os.DirEntry[bytes]) -> bool:
         return False
 
 
-def _note_unreadable(root: bytes, path: bytes, error: OSError, result: ScanResult) -> None:
+def note_unreadable(root: bytes, path: bytes, error: OSError, result: ScanResult) -> None:
+    """Note in a result that a folder could not be listed; one that went away meanwhile is nothing to note."""
     if not path:
         if isinstance(error, FileNotFoundError):
             result.state = RootState.MISSING

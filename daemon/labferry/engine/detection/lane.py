@@ -11,13 +11,13 @@ from dataclasses import replace
 import structlog
 
 from labferry.config import Config
-from labferry.detect.scan import scan
+from labferry.detect.scan import ScanResult
 from labferry.detect.watch import Hints, NoHints, WatchdogHints
 from labferry.engine.detection.attendance import meet_sessions, miss_sessions, wanted, why_frozen
 from labferry.engine.detection.keeping import Keeping
 from labferry.engine.detection.looking import Looking
 from labferry.engine.detection.roots import SIGNALS, RootFacts, RootState, leave_others, meet_root
-from labferry.engine.detection.watching import folders_to_watch
+from labferry.engine.detection.watching import folders_to_watch, subject_folders
 from labferry.engine.lanes import IDLE_BEAT, LaneThread
 from labferry.engine.wakeup import Wakeup
 from labferry.journal import Journal
@@ -25,6 +25,7 @@ from labferry.model import Clock, show_path
 
 _log = structlog.get_logger()
 
+LISTING_EVERY = 3600.0  # seconds between two scans that list every folder, whatever its times say
 SOONEST_RESCAN = 1.0  # seconds between two scans that hints ask for
 
 
@@ -61,7 +62,7 @@ class DetectLane(LaneThread):
         """Scan one root, or all, as soon as possible, and look at every file again, complete or not."""
         for state in self._roots:
             if name in {None, state.root.name}:
-                state.next_scan = 0.0
+                state.next_scan = state.next_listing = 0.0
                 for tracked in list(state.tracked.values()):
                     tracked.state = replace(tracked.state, next_look=0.0)
                 self._keeping.hurry(state)
@@ -122,6 +123,8 @@ class DetectLane(LaneThread):
         elif session:
             self._keeping.hint(state, session)
         elif below not in state.known:
+            state.scanner.hint(below)
+            state.scanner.hint(os.path.dirname(below))
             last = (state.next_scan - self._config.detection.scan_every) + SOONEST_RESCAN
             state.next_scan = min(state.next_scan, max(self._clock.monotonic(), last))
 
@@ -129,26 +132,43 @@ class DetectLane(LaneThread):
         """Compare what is there with what the journal knows, and follow what is not complete."""
         if self._journal.problem:
             self._journal.probe()
-        result = scan(state.path, state.layout)
+        now = self._clock.monotonic()
+        afresh = now >= state.next_listing
+        if afresh:
+            state.next_listing = now + LISTING_EVERY
+        result, seconds = state.scanner.scan(afresh=afresh, again=state.unsure)
         state.next_scan = self._clock.monotonic() + self._config.detection.scan_every
-        found = wanted(state, result)
-        frozen = why_frozen(state, result, found)
-        problem = frozen or result.gaps
-        if not frozen:
-            meet_sessions(state, found, self._journal, self._config.detection)
-            if result.complete:
-                miss_sessions(state, found, self._journal)
+        if result is not None:
+            self._compare(state, result)
         self._looking.follow(state)
         self._hints.watch(folders_to_watch(self._roots))
+        problem = state.trouble
         if problem and problem != state.facts.problem:
             _log.warning("root_problem", root=state.root.name, why=problem)
         state.facts = replace(
             state.facts,
             watches=self._hints.count,
             last_scan=self._clock.now(),
-            scan_s=result.seconds,
+            scan_s=seconds,
             problem=problem or (self._hints.problem or "" if state.facts.mode == "events" else state.blind),
+        )
+
+    def _compare(self, state: RootState, result: ScanResult) -> None:
+        """Tell the journal of what a scan saw; unless all of it is settled, the next scan tells it again."""
+        state.unsure = True
+        found = wanted(state, result)
+        frozen = why_frozen(state, result, found)
+        state.trouble = frozen or result.gaps
+        state.facts = replace(
+            state.facts,
             frozen=bool(frozen),
             near_misses=tuple(result.near_misses),
             near_miss_count=result.near_miss_count,
         )
+        if frozen:
+            return
+        meet_sessions(state, found, self._journal, self._config.detection)
+        if result.complete:
+            miss_sessions(state, found, self._journal)
+        state.nurseries = subject_folders(state)
+        state.unsure = bool(state.misses)

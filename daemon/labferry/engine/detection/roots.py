@@ -11,6 +11,7 @@ from labferry.detect.cadence import Due
 from labferry.detect.completion import Rules, Watched
 from labferry.detect.foldertimes import Folders
 from labferry.detect.scan import NearMiss
+from labferry.detect.scanner import Scanner
 from labferry.detect.watch import network_mount
 from labferry.engine.history.meeting import UNREGISTERED
 from labferry.journal import Journal
@@ -81,8 +82,17 @@ class RootState:
         When the root was met for the first time, epoch seconds.
     blind : str
         Why changes are found by scanning only, where no watch can be had.
+    scanner : Scanner
     next_scan : float
         Monotonic seconds; the past means now.
+    next_listing : float
+        When a scan lists every folder, monotonic seconds.
+    unsure : bool
+        The next scan must be compared with the journal even if it shows nothing new.
+    trouble : str
+        What the last scan that showed anything had against the root.
+    nurseries : list of bytes
+        Where the next sessions appear.
     known : dict
         Id of every session that the journal has by its path, and whether it was there at the last scan.
     misses : dict
@@ -103,8 +113,13 @@ class RootState:
     rules: Rules
     facts: RootFacts
     met_at: float
+    scanner: Scanner
     blind: str = ""
     next_scan: float = 0.0
+    next_listing: float = 0.0
+    unsure: bool = True
+    trouble: str = ""
+    nurseries: list[bytes] = field(default_factory=list)
     known: dict[bytes, tuple[int, bool]] = field(default_factory=dict)
     misses: dict[bytes, int] = field(default_factory=dict)
     tracked: dict[bytes, Tracked] = field(default_factory=dict)
@@ -138,7 +153,9 @@ def meet_root(root: Root, config: Config, journal: Journal) -> RootState:
         look_every=min(config.detection.scan_every, 30.0),
     )
     facts = RootFacts(root.name, path, root.layout, mode, problem=problem)
-    state = RootState(root, path, layout(root.layout), rules, facts, met_at, blind=problem)
+    grammar = layout(root.layout)
+    scanner = Scanner(path, grammar, remembers=network is None)
+    state = RootState(root, path, grammar, rules, facts, met_at, scanner, blind=problem)
     state.known = journal.sessions.folders(root.name)
     return state
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from labferry.engine.detection.roots import RootState
 
@@ -20,14 +20,15 @@ def folders_to_watch(roots: Sequence[RootState]) -> list[bytes]:
             folder = os.path.join(state.path, below)
             paths += [folder, os.path.dirname(folder)]
     for state in eventful:
-        paths += _subject_folders(state)
+        paths += state.nurseries
     return list(dict.fromkeys(paths))
 
 
-def _subject_folders(state: RootState) -> Iterator[bytes]:
-    """Yield the folders in which the next sessions of known subjects appear, newest session first."""
-    for below in sorted(state.known, key=lambda path: path.split(b"/")[-SUBJECT_DEPTH:], reverse=True):
-        folder = below
-        for _ in range(SUBJECT_DEPTH):
-            folder = os.path.dirname(folder)
-        yield os.path.join(state.path, folder)
+def subject_folders(state: RootState) -> list[bytes]:
+    """Return the folders in which the next sessions of known subjects appear, that of the newest session first."""
+    newest: dict[bytes, list[bytes]] = {}
+    for path in state.known:
+        subject, *rest = [b"", b"", b"", *path.rsplit(b"/", SUBJECT_DEPTH)][-1 - SUBJECT_DEPTH :]
+        newest[subject] = max(rest, newest.get(subject, []))
+    subjects = sorted(newest, key=newest.__getitem__, reverse=True)
+    return [os.path.join(state.path, subject) if subject else state.path for subject in subjects]

@@ -1,0 +1,244 @@
+"""The shallow scan again and again: only folders that changed since are listed, which is seen by their times.
+
+Room: detect. Lists folders and asks for their status; writes nothing. A folder's own times tell whether anything was
+made, removed or renamed in it, and cost an eighth of a listing; that nothing changed is then known without a step for
+each session. A folder that was written to a moment ago is listed again, because the system's clock is not fine enough
+to tell two changes apart.
+
+Even so much would grow with a lab's history, so of the folders that hold sessions only the newest are asked every time,
+and the others in turn: a session that is put beside old ones, into a day that is no longer among the newest ones, is
+found a few scans later.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from labferry.detect.scan import NearMiss, ScanResult, Unreadable, list_level, note_unreadable, scan
+from labferry.sessions.layout import Layout, Level
+from labferry.sessions.session import Session
+
+NEWEST = 500  # folders of sessions that are asked at every scan, by their names, which are days
+IN_TURN = 500  # so many of the others at least …
+ROUNDS = 10  # … and all of them in so many scans
+YOUNG = 2_000_000_000  # nanoseconds since a change, in which there may be another one that looks like it
+
+
+@dataclass(slots=True)
+class _Folder:
+    """What a folder above the sessions held when it was listed.
+
+    Attributes
+    ----------
+    level : Level
+        What the grammar says about it.
+    signature : int or None
+        Of its times before that; None when they are not to be believed.
+    below : tuple of bytes
+        The paths of the folders in it that are not sessions.
+    sessions : tuple of bytes
+        The names of those that are.
+    near_misses : tuple of NearMiss
+        The first of them; `near_miss_count` counts all.
+    unreadable : Unreadable or None
+        Why it could not be listed.
+    """
+
+    level: Level
+    signature: int | None
+    below: tuple[bytes, ...] = ()
+    sessions: tuple[bytes, ...] = ()
+    near_misses: tuple[NearMiss, ...] = ()
+    near_miss_count: int = 0
+    unreadable: Unreadable | None = None
+
+    def shows_what(self, other: _Folder) -> bool:
+        """Say whether two listings show the same."""
+        mine = self.below, self.sessions, self.near_misses, self.near_miss_count, self.unreadable
+        return mine == (other.below, other.sessions, other.near_misses, other.near_miss_count, other.unreadable)
+
+
+class Scanned(NamedTuple):
+    """A scan: what it saw, None where that is what the one before saw, and its duration in seconds."""
+
+    result: ScanResult | None
+    seconds: float
+
+
+class Scanner:
+    """Scans one root.
+
+    Parameters
+    ----------
+    root : bytes
+        Absolute path of the root, which may be a symbolic link.
+    layout : Layout
+    remembers : bool
+        Believe the folders' times. False where they come from another machine, or from its cache.
+    """
+
+    def __init__(self, root: bytes, layout: Layout, *, remembers: bool = True) -> None:
+        self._root = root
+        self._layout = layout
+        self._remembers = remembers
+        self._folders: dict[bytes, _Folder] = {}
+        self._names: dict[bytes, bytes] = {}  # `001` is kept once, not once per day
+        self._upper: list[bytes] = []
+        self._newest: list[bytes] = []
+        self._others: list[bytes] = []
+        self._next = 0  # of the others
+        self._hinted: set[bytes] = set()
+
+    def hint(self, path: bytes) -> None:
+        """Look at a folder at the next scan, whosever turn it is; `path` is relative to the root."""
+        if self._remembers:
+            self._hinted.add(path)
+
+    def scan(self, *, afresh: bool = False, again: bool = False) -> Scanned:
+        """Find every session folder below the root; never raises for what is on disk.
+
+        Parameters
+        ----------
+        afresh : bool
+            List every folder, whatever its times say.
+        again : bool
+            Tell what is there even if it is what was there before.
+        """
+        began = time.perf_counter()
+        result = self._scan(afresh, again) if self._remembers else scan(self._root, self._layout)
+        seconds = time.perf_counter() - began
+        if result is not None:
+            result.seconds = seconds
+        return Scanned(result, seconds)
+
+    def _scan(self, afresh: bool, again: bool) -> ScanResult | None:
+        if afresh:
+            self._folders.clear()
+        try:
+            return self._gather() if self._look() or again else None
+        except OSError as error:  # the root itself
+            self._folders.clear()
+            result = ScanResult()
+            note_unreadable(self._root, b"", error, result)
+            return result
+
+    # --- looking ------------------------------------------------------------------------------------------
+
+    def _look(self) -> bool:
+        """List what is not known or has changed; return whether that showed anything new."""
+        if not self._folders:
+            self._list_below(self._layout.top())
+            return True
+        changed = False
+        for path in self._whose_turn_it_is():
+            folder = self._folders.get(path)
+            if folder is None:
+                continue  # it went with one further up
+            if folder.signature is None or folder.signature != self._signature(path):
+                changed |= self._list_below(folder.level)
+        return changed
+
+    def _whose_turn_it_is(self) -> Iterator[bytes]:
+        """Yield the folders to look at in this scan, those further up first."""
+        yield from self._upper
+        yield from self._hinted
+        self._hinted.clear()
+        yield from self._newest
+        count = min(len(self._others), max(IN_TURN, len(self._others) // ROUNDS + 1))
+        for nth in range(self._next, self._next + count):
+            yield self._others[nth % len(self._others)]
+        self._next = (self._next + count) % max(len(self._others), 1)
+
+    def _signature(self, path: bytes) -> int | None:
+        """Return what changes with every change in a folder; None where that is not certain."""
+        try:
+            status = os.stat(self._root + b"/" + path)
+        except OSError:
+            return None
+        if max(status.st_mtime_ns, status.st_ctime_ns) > time.time_ns() - YOUNG:
+            return None
+        return hash((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
+
+    def _list_below(self, top: Level) -> bool:
+        """List a folder, and what is not known below it; return whether that showed anything new.
+
+        Raises
+        ------
+        OSError
+            The root cannot be listed.
+        """
+        changed = False
+        waiting = [top]
+        while waiting:
+            level = waiting.pop()
+            folder, levels = self._list(level)
+            before = self._folders.get(level.path)
+            if folder is None:
+                self._forget(level.path)
+                changed = True
+                continue
+            self._folders[level.path] = folder
+            if before is None or not before.shows_what(folder):
+                changed = True
+                for gone in set(before.below if before else ()) - set(folder.below):
+                    self._forget(gone)
+            waiting += [one for one in levels if one.path not in self._folders]
+        return changed
+
+    def _list(self, level: Level) -> tuple[_Folder | None, list[Level]]:
+        """List one folder, and return the folders in it that are not sessions; None for one that is gone."""
+        signature = self._signature(level.path)  # before: what is made while we list shows at the next scan
+        seen, levels = ScanResult(), list[Level]()
+        try:
+            list_level(self._root, level, levels, seen)
+        except OSError as error:
+            if not level.path:
+                raise
+            note_unreadable(self._root, level.path, error, seen)
+            gone = not seen.unreadable
+            return (None if gone else _Folder(level, None, unreadable=seen.unreadable[0])), []
+        names = (one.path.rpartition(b"/")[2] for one in seen.found)
+        folder = _Folder(
+            level,
+            signature,
+            tuple(one.path for one in levels),
+            tuple(self._names.setdefault(name, name) for name in names),
+            tuple(seen.near_misses),
+            seen.near_miss_count,
+        )
+        return folder, levels
+
+    def _forget(self, path: bytes) -> None:
+        waiting = [path]
+        while waiting:
+            folder = self._folders.pop(waiting.pop(), None)
+            if folder is not None:
+                waiting += folder.below
+
+    # --- telling ------------------------------------------------------------------------------------------
+
+    def _gather(self) -> ScanResult:
+        """Put together what all folders hold, and in which order they are looked at from now on."""
+        result, leaves = ScanResult(), list[bytes]()
+        self._upper = []
+        waiting = [b""]
+        while waiting:
+            path = waiting.pop()
+            folder = self._folders.get(path)
+            if folder is None:
+                continue  # gone since it was listed: the one above tells at the next scan
+            for name in folder.sessions:
+                session = folder.level.step(name)
+                assert isinstance(session, Session), "it was one when it was listed"
+                result.found.append(session)
+            result.add(folder.near_misses, folder.near_miss_count, folder.unreadable)
+            waiting += folder.below
+            is_leaf = path and not folder.below and folder.signature is not None
+            (leaves if is_leaf else self._upper).append(path)
+        leaves.sort(key=lambda path: path.rpartition(b"/")[2], reverse=True)
+        self._newest, self._others = leaves[:NEWEST], leaves[NEWEST:]
+        return result

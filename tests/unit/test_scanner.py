@@ -1,0 +1,186 @@
+"""Scanning again: only what changed is listed, and nothing that changed is missed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from labferry.detect import scanner
+from labferry.detect.scan import RootState, ScanResult
+from labferry.detect.scanner import Scanned, Scanner
+from labferry.sessions.registry import layout
+from support.disks import next_tick
+from support.rights import folder_for_everyone, without_rights
+
+IBL = layout("ibl")
+SESSIONS = ("KS005/2019-04-02/001", "KS005/2019-04-03/001", "KS006/2019-04-02/001")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for session in SESSIONS:
+        (tmp_path / "Subjects" / session / "alf").mkdir(parents=True)
+    return tmp_path / "Subjects"
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The folders that are listed; folders are believed however young they are."""
+    monkeypatch.setattr(scanner, "YOUNG", -(10**18))
+    names: list[bytes] = []
+    real = os.scandir
+
+    def scandir(path: bytes) -> object:
+        names.append(path)
+        return real(path)
+
+    monkeypatch.setattr("labferry.detect.scan.os.scandir", scandir)
+    return names
+
+
+def seen(scanned: Scanned) -> ScanResult:
+    """Return what a scan saw; it must be something else than the one before."""
+    assert scanned.result is not None
+    return scanned.result
+
+
+def paths(scanned: Scanned) -> set[str]:
+    return {os.fsdecode(one.path) for one in seen(scanned).found}
+
+
+def start(root: Path, listed: list[bytes]) -> Scanner:
+    """Return a scanner that has scanned once; what it lists from now on counts."""
+    scans = Scanner(os.fsencode(root), IBL)
+    assert paths(scans.scan()) == set(SESSIONS)
+    listed.clear()
+    next_tick(root.parent)
+    return scans
+
+
+def below(root: Path, listed: list[bytes]) -> list[str]:
+    return sorted(os.path.relpath(os.fsdecode(path), root) for path in listed)
+
+
+def test_a_tree_that_stands_still_is_not_listed_again(root: Path, listed: list[bytes]) -> None:
+    scans = start(root, listed)
+    assert scans.scan().result is None
+    (root / SESSIONS[0] / "alf" / "spikes.times.npy").touch()  # inside a session: not a scan's business
+    assert scans.scan().result is None
+    assert listed == []
+
+
+def test_a_new_session_is_found_by_listing_its_folder_alone(root: Path, listed: list[bytes]) -> None:
+    scans = start(root, listed)
+    (root / "KS005/2019-04-02/002").mkdir()
+    assert paths(scans.scan()) == {*SESSIONS, "KS005/2019-04-02/002"}
+    assert below(root, listed) == ["KS005/2019-04-02"]
+
+
+def test_a_new_day_and_a_new_subject_are_found_with_all_that_is_in_them(root: Path, listed: list[bytes]) -> None:
+    scans = start(root, listed)
+    (root / "KS005/2019-04-05/001").mkdir(parents=True)
+    (root / "lab/Subjects/ZM_001/2020-01-01/012").mkdir(parents=True)
+    assert paths(scans.scan()) == {*SESSIONS, "KS005/2019-04-05/001", "lab/Subjects/ZM_001/2020-01-01/012"}
+    assert "KS006" not in below(root, listed)
+
+
+def test_what_was_moved_or_removed_is_gone_and_back_when_it_is_back(root: Path, listed: list[bytes]) -> None:
+    scans = start(root, listed)
+    (root / "KS005").rename(root / "KS007")
+    shutil.rmtree(root / "KS006/2019-04-02/001")
+    assert paths(scans.scan()) == {"KS007/2019-04-02/001", "KS007/2019-04-03/001"}
+    next_tick(root.parent)
+    (root / "KS007").rename(root / "KS005")
+    assert paths(scans.scan()) == {"KS005/2019-04-02/001", "KS005/2019-04-03/001"}
+
+
+def test_a_folder_in_the_place_of_another_is_another(root: Path, listed: list[bytes]) -> None:
+    scans = start(root, listed)
+    (root / "KS005").rename(root.parent / "old")
+    (root / "KS005/2019-04-02/007").mkdir(parents=True)
+    assert paths(scans.scan()) == {"KS005/2019-04-02/007", "KS006/2019-04-02/001"}
+
+
+def test_a_folder_whose_times_were_set_back_is_listed(root: Path, listed: list[bytes]) -> None:
+    scans = start(root, listed)
+    day = root / "KS005/2019-04-02"
+    before = day.stat()
+    (day / "002").mkdir()
+    os.utime(day, ns=(before.st_atime_ns, before.st_mtime_ns))  # as rsync does
+    assert "KS005/2019-04-02/002" in paths(scans.scan())
+
+
+def test_a_folder_that_was_just_written_to_is_listed_again(
+    root: Path, listed: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanner, "YOUNG", 3600 * 10**9)
+    scans = start(root, listed)
+    assert scans.scan().result is None
+    assert len(listed) == 6  # the root, its subjects, their days
+
+
+def test_a_folder_that_cannot_be_read_is_tried_at_every_scan() -> None:
+    with folder_for_everyone() as place:
+        (place / "KS005/2019-04-02/001").mkdir(parents=True)
+        (place / "KS005").chmod(0)
+        with without_rights():
+            scans = Scanner(os.fsencode(place), IBL)
+            first = seen(scans.scan())
+            assert not first.complete
+            assert [one.path for one in first.unreadable] == [b"KS005"]
+            assert scans.scan().result is None
+        (place / "KS005").chmod(0o755)
+        again = scans.scan()
+        assert seen(again).complete
+        assert paths(again) == {"KS005/2019-04-02/001"}
+
+
+def test_a_root_that_is_gone_says_so_and_is_listed_anew_when_it_is_back(root: Path, listed: list[bytes]) -> None:
+    scans = start(root, listed)
+    root.rename(root.with_name("away"))
+    again = seen(scans.scan())
+    assert (again.state, again.found) == (RootState.MISSING, [])
+    root.with_name("away").rename(root)
+    assert paths(scans.scan()) == set(SESSIONS)
+    assert len(listed) == 1 + 6
+
+
+def test_afresh_lists_every_folder(root: Path, listed: list[bytes]) -> None:
+    scans = start(root, listed)
+    assert paths(scans.scan(afresh=True)) == set(SESSIONS)
+    assert len(listed) == 6
+
+
+def test_a_root_from_another_machine_is_listed_every_time(root: Path, listed: list[bytes]) -> None:
+    scans = Scanner(os.fsencode(root), IBL, remembers=False)
+    for _ in range(2):
+        listed.clear()
+        assert paths(scans.scan()) == set(SESSIONS)
+        assert len(listed) == 6
+
+
+def test_in_a_long_history_the_newest_days_are_asked_every_time_and_the_others_in_turn(
+    root: Path, listed: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanner, "NEWEST", 1)
+    monkeypatch.setattr(scanner, "IN_TURN", 1)
+    monkeypatch.setattr(scanner, "ROUNDS", 100)
+    scans = start(root, listed)
+    for day in ("KS005/2019-04-02", "KS005/2019-04-03", "KS006/2019-04-02"):
+        (root / day / "002").mkdir()
+    new = [len(paths(scans.scan()) - set(SESSIONS)) for _ in range(2)]
+    assert new == [2, 3], "the newest and one other, then the last one"
+
+
+def test_near_misses_are_told_again_from_what_is_known(root: Path, listed: list[bytes]) -> None:
+    (root / "KS005/2019-04-02/001a").mkdir()
+    scans = Scanner(os.fsencode(root), IBL)
+    first = seen(scans.scan()).near_misses
+    next_tick(root.parent)
+    (root / "KS006/2019-04-02/01b").mkdir()
+    again = seen(scans.scan())
+    assert [miss.part for miss in first] == ["001a"]
+    assert (sorted(miss.part for miss in again.near_misses), again.near_miss_count) == (["001a", "01b"], 2)
