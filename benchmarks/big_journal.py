@@ -32,11 +32,11 @@ def big_journal(workdir: Path, root: Path, subjects: int = SUBJECTS, *, unsettle
         journal.sessions.meet_root(ROOT, os.fsencode(root), "ibl")
         journal.close()
         with contextlib.closing(sqlite3.connect(file)) as connection, connection:
-            _plant(connection, subjects, unsettled)
+            _plant(connection, root, subjects, unsettled)
     return file
 
 
-def _plant(connection: sqlite3.Connection, subjects: int, unsettled: int) -> None:
+def _plant(connection: sqlite3.Connection, root: Path, subjects: int, unsettled: int) -> None:
     then = time.time() - AGE
     known = list(sessions(subjects))
     done = range(1, len(known) - unsettled + 1)
@@ -64,17 +64,28 @@ def _plant(connection: sqlite3.Connection, subjects: int, unsettled: int) -> Non
             " finished_at) VALUES (?, ?, ?, 1, 'done', ?, ?, ?, ?, ?)",
             ((number, kind, target, kind, then, then, then, then) for number in done),
         )
-    at = int(then * 1e9)
     connection.executemany(
         "INSERT INTO file (session_id, path, generation, size, mtime_ns, ctime_ns, md5, fate, dataset_id,"
         " registered_hash, registered_at) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            (number, f"{folder}/{file}".encode(), SIZE, at, at, *_fate(number, file), then)
-            for number in done
+            (
+                number,
+                f"{folder}/{file}".encode(),
+                SIZE,
+                *_times(f"{root}/{one.path}/{folder}/{file}"),
+                *_fate(number, file),
+                then,
+            )
+            for number, one in zip(done, known, strict=False)
             for folder in FOLDERS
             for file in FILES
         ),
     )
+
+
+def _times(file: str) -> tuple[int, int]:
+    status = os.lstat(file)
+    return status.st_mtime_ns, status.st_ctime_ns
 
 
 def _fate(number: int, file: str) -> tuple[str | None, str, str | None, str | None]:

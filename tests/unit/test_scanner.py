@@ -104,7 +104,7 @@ def test_a_folder_in_the_place_of_another_is_another(root: Path, listed: list[by
     assert paths(scans.scan()) == {"KS005/2019-04-02/007", "KS006/2019-04-02/001"}
 
 
-def test_a_folder_whose_times_were_set_back_is_listed(root: Path, listed: list[bytes]) -> None:
+def test_ruling_07_a_folder_whose_times_were_set_back_is_listed(root: Path, listed: list[bytes]) -> None:
     scans = start(root, listed)
     day = root / "KS005/2019-04-02"
     before = day.stat()
@@ -113,7 +113,7 @@ def test_a_folder_whose_times_were_set_back_is_listed(root: Path, listed: list[b
     assert "KS005/2019-04-02/002" in paths(scans.scan())
 
 
-def test_a_folder_that_was_just_written_to_is_listed_again(
+def test_ruling_07_a_folder_that_was_just_written_to_is_listed_again(
     root: Path, listed: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scanner, "YOUNG", 3600 * 10**9)
@@ -162,7 +162,7 @@ def test_a_root_from_another_machine_is_listed_every_time(root: Path, listed: li
         assert len(listed) == 6
 
 
-def test_in_a_long_history_the_newest_days_are_asked_every_time_and_the_others_in_turn(
+def test_ruling_07_in_a_long_history_the_newest_days_are_asked_every_time_and_the_others_in_turn(
     root: Path, listed: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scanner, "NEWEST", 1)
