@@ -179,7 +179,8 @@ CODES: dict[str, Code] = {
     "changed_after_archive": Code(
         "blocked",
         "content changed after it was verified in the archive",
-        "Nothing was sent. Put the archived content back (the archive has it), then `labferry retry SESSION`.",
+        "Nothing was sent. If the new content is right: `labferry archive SESSION --replace` (the archived one is kept"
+        " beside it). If not: put the archived content back, then `labferry retry SESSION`.",
     ),
     "no_datasets": Code(
         "blocked",
@@ -339,7 +340,8 @@ CODES: dict[str, Code] = {
     "destination_differs": Code(
         "blocked",
         "the archive holds a different file of the same name",
-        "Nothing was overwritten. Find out which one is right, move the other one away, then `labferry retry SESSION`.",
+        "Nothing was overwritten. Find out which one is right. `labferry archive SESSION --replace` archives the"
+        " session's and keeps the other beside it; or move that away, then `labferry retry SESSION`.",
     ),
     "destination_refused": Code(
         "blocked",
@@ -358,7 +360,8 @@ CODES: dict[str, Code] = {
     "destination_unverified": Code(
         "blocked",
         "the archive holds a file of the same name and size, and it was not written from here",
-        "Nothing was overwritten. Compare it with the session's file, move it away, then `labferry retry SESSION`.",
+        "Nothing was overwritten. `labferry archive SESSION --trust-size` takes it for the session's own;"
+        " `labferry archive SESSION --replace` archives the session's file and keeps this one beside it.",
     ),
     "target_path": Code(
         "blocked",
@@ -511,6 +514,11 @@ CODES: dict[str, Code] = {
         "Make room on the file system of `state_dir`; work resumes by itself.",
     ),
     "in_flight": Code("waiting", "the archive is moving the bytes", "Nothing to do."),
+    "replacing": Code(
+        "waiting",
+        "content in the archives is being replaced, step by step",
+        "Nothing to do: archives first, then Alyx. `labferry show SESSION` says what each of its jobs waits for.",
+    ),
     "root_unknown": Code(
         "waiting", "its root is not configured any more", "Configure the root again under its old name."
     ),

@@ -74,6 +74,20 @@ def test_orders_reach_the_daemon(
     assert daemon.requests == [("POST", path, {}, body)]
 
 
+def test_map_07_archive_asks_for_what_was_typed(daemon: ControlStub) -> None:
+    began = {"session": 1, "path": "/d/KS005/2024-05-31/001", "jobs": [7], "began": True}
+    daemon.answers["/v1/jobs/archive"] = began
+    (line,) = run(daemon, "archive", "KS005/2024-05-31/1")
+    assert "looked at again" in line
+    daemon.answers["/v1/jobs/archive"] = {**began, "began": False}
+    assert "goes on" in run(daemon, "archive", "KS005/2024-05-31/1", "--replace", "--trust-size")[0]
+    session = {"session": "KS005/2024-05-31/1"}
+    assert [body for _, _, _, body in daemon.requests] == [
+        {**session, "replace": False, "trust_size": False},
+        {**session, "replace": True, "trust_size": True},
+    ]
+
+
 def test_reg_12_register_asks_for_what_was_typed(daemon: ControlStub) -> None:
     begun = {"session": 1, "path": "/d/KS005/2024-05-31/001", "jobs": [1], "began": True}
     daemon.answers["/v1/jobs/register"] = begun

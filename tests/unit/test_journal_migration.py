@@ -163,7 +163,8 @@ def test_a_migration_that_breaks_off_leaves_the_old_journal(
     before = content(folder / FILE)
     half = "ALTER TABLE job ADD COLUMN first TEXT;\nALTER TABLE no_such_table ADD COLUMN second TEXT;"
     with monkeypatch.context() as patch:
-        patch.setattr(database, "migrations", lambda: [*migrations()[:version], (version + 1, half)])
+        known = [one for one in migrations() if one[0] <= version]  # numbers may have gaps
+        patch.setattr(database, "migrations", lambda: [*known, (version + 1, half)])
         with pytest.raises(UnavailableError):
             Journal(folder, FakeClock())
     assert content(folder / FILE) == before

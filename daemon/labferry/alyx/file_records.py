@@ -80,8 +80,17 @@ def ensure_file_record(client: AlyxClient, dataset_id: str, repository: str, rel
 
 def mark_exists(client: AlyxClient, file_record_id: str) -> RemoteFileRecord:
     """State that the file is in the repository: one PATCH, harmless when repeated."""
+    return _state(client, file_record_id, exists=True)
+
+
+def mark_missing(client: AlyxClient, file_record_id: str) -> RemoteFileRecord:
+    """State that the file is not in the repository: one PATCH, harmless when repeated."""
+    return _state(client, file_record_id, exists=False)
+
+
+def _state(client: AlyxClient, file_record_id: str, *, exists: bool) -> RemoteFileRecord:
     path = f"/files/{file_record_id}"
-    return file_record(as_object(client.patch(path, {"exists": True}), f"PATCH {path}"))
+    return file_record(as_object(client.patch(path, {"exists": exists}), f"PATCH {path}"))
 
 
 def _find(client: AlyxClient, dataset_id: str, repository: str, relative_path: str) -> RemoteFileRecord | None:

@@ -5,10 +5,11 @@ Nothing here opens a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from labferry.archive.exchange import Exchange
 from labferry.archive.plan import Difference, Evidence, Plan, Progress
 
 
@@ -126,6 +127,41 @@ class Archive(Protocol):
         ------
         UnavailableError
             The target cannot be looked at now.
+        StoppedError
+            `stop` said so.
+        """
+
+    def exchange(
+        self,
+        base: bytes,
+        exchanges: Iterable[Exchange],
+        done: Callable[[Exchange], None],
+        report: Callable[[], None],
+        stop: Callable[[], bool],
+    ) -> tuple[Exchange, ...]:
+        """Let verified files have their destinations, and keep what stood there. May be repeated.
+
+        Parameters
+        ----------
+        base : bytes
+            Of the plan.
+        exchanges : iterable of Exchange
+        done : callable
+            Given each as soon as it is durable.
+        report, stop : callable
+            As for `advance`.
+
+        Returns
+        -------
+        tuple of Exchange
+            Those whose staged file is gone: they must be brought again.
+
+        Raises
+        ------
+        BlockedError
+            `destination_differs`: something else has appeared; all others were exchanged.
+        UnavailableError
+            The target cannot work now.
         StoppedError
             `stop` said so.
         """

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from errno import EACCES, ENOENT
 
-from labferry.archive.base import Archive, Carried, ignore, never, nothing
+from labferry.archive.base import Archive, Carried, StoppedError, ignore, never, nothing
 from labferry.archive.carrier import Carrier
 from labferry.archive.content import checksum
+from labferry.archive.exchange import Exchange, exchange
 from labferry.archive.faults import OTHER_KIND, in_one, target_full, target_missing, working_at
 from labferry.archive.folders import FILE, FOLDER, open_folder, owning
 from labferry.archive.meter import Meter
@@ -21,7 +22,7 @@ from labferry.archive.naming import before_lab
 from labferry.archive.plan import Difference, Evidence, Fault, Item, Plan, Progress
 from labferry.archive.side_by_side import SideBySide
 from labferry.archive.source import session_folder
-from labferry.errors import UnavailableError
+from labferry.errors import BlockedError, UnavailableError
 from labferry.model import show_path
 
 COPIERS = 2  # files under way at once
@@ -124,6 +125,37 @@ class DirectoryArchive(Archive):
                     differences.append(Difference(item.destination, fault, f"{where}: {detail}"))
         meter.tell()
         return tuple(differences)
+
+    def exchange(
+        self,
+        base: bytes,
+        exchanges: Iterable[Exchange],
+        done: Callable[[Exchange], None],
+        report: Callable[[], None],
+        stop: Callable[[], bool],
+    ) -> tuple[Exchange, ...]:
+        """Exchange names file by file; see `Archive.exchange`."""
+        gone: list[Exchange] = []
+        problems: list[BlockedError] = []
+
+        def alive(_: int) -> None:
+            report()
+            if stop():
+                raise StoppedError
+
+        with owning(self._open(base, make=False)) as top:
+            for one in exchanges:
+                alive(0)
+                try:
+                    if exchange(self.target, base, top, one, alive):
+                        done(one)
+                    else:
+                        gone.append(one)
+                except BlockedError as problem:
+                    problems.append(problem)
+        if problems:
+            raise in_one(problems)
+        return tuple(gone)
 
     def others(self, base: bytes, expected: Mapping[bytes, Container[bytes]]) -> list[bytes]:
         """Return what else is in some folders, as paths relative to `base`; those of folders end with `/`.

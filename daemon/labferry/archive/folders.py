@@ -16,6 +16,7 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
 _NO_LINKS = frozenset({EPERM, ENOTSUP, ENOSYS})
 
 
@@ -102,9 +103,24 @@ def rename_without_replacing(folder: int, old: bytes, new: bytes) -> None:
     OSError
         As renameat2(2) says; EINVAL too where the C library does not have it.
     """
+    _rename(folder, old, new, _RENAME_NOREPLACE)
+
+
+def exchange_names(folder: int, one: bytes, other: bytes) -> None:
+    """Let two files of an open folder have each other's name, at one moment for whoever looks.
+
+    Raises
+    ------
+    OSError
+        As `rename_without_replacing`; EINVAL where the file system cannot do it (NFS, many CIFS mounts).
+    """
+    _rename(folder, one, other, _RENAME_EXCHANGE)
+
+
+def _rename(folder: int, old: bytes, new: bytes, flags: int) -> None:
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         raise OSError(EINVAL, os.strerror(EINVAL), new)
-    if renameat2(folder, ctypes.c_char_p(old), folder, ctypes.c_char_p(new), ctypes.c_uint(_RENAME_NOREPLACE)) != 0:
+    if renameat2(folder, ctypes.c_char_p(old), folder, ctypes.c_char_p(new), ctypes.c_uint(flags)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), new)

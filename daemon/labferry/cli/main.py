@@ -37,6 +37,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "match": ("match", "Which files are datasets, and why the others are not."),
         "verify": ("verify", "Is it in Alyx and in every archive as it was sealed?"),
         "register": ("register", "Register a session now, or show what would be sent."),
+        "archive": ("archive", "Archive a session now, or replace what is archived."),
         "retry": ("jobs", "Try blocked or waiting work again now."),
         "cancel": ("jobs", "End unfinished work."),
         "hold": ("jobs", "Leave a session alone."),

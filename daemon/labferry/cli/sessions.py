@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from labferry.cli import human
+from labferry.cli.evidence import evidence_lines
 from labferry.cli.jobs import job_rows
 from labferry.cli.options import asks_daemon, typed_session
 from labferry.cli.output import answer, bad, dim, good, indented, strong, table, warn
@@ -127,6 +128,7 @@ def _session_lines(session: dict[str, Any], now: float) -> Iterator[str]:
         yield ""
         yield strong("Transfers")
         yield from indented(table(["to", "state", "files", "size", "where"], map(_transfer, session["transfers"])))
+        yield from indented(evidence_lines(session["transfers"]))
     if session.get("remarks"):
         yield ""
         yield strong("Remarks")

@@ -20,11 +20,13 @@ import structlog
 
 from labferry.control.peers import Peer
 from labferry.engine import operations
+from labferry.engine.asked import Asked
 from labferry.engine.context import Context
 from labferry.engine.history import releasing
 from labferry.engine.registering.explicit import register, wished_files
 from labferry.engine.registering.preview import preview
 from labferry.engine.registering.wish import Wish
+from labferry.engine.replacing.explicit import archive
 from labferry.engine.reports.backlog import LISTED, backlog
 from labferry.engine.reports.doctor import doctor
 from labferry.engine.reports.explain import explain
@@ -60,6 +62,7 @@ HTTP_STATUS = {
     "other_session": 409,
     "not_a_dataset": 409,
     "not_registering": 409,
+    "no_archive": 409,
     "not_resolved": 409,
     "not_settled": 409,
     "not_history": 409,
@@ -177,6 +180,7 @@ class Api:
         self._changes: dict[str, Handler] = {
             "/v1/jobs/retry": lambda r: operations.retry(context, self._chosen(r, operations.stuck)),
             "/v1/jobs/register": self._register,
+            "/v1/jobs/archive": self._archive,
             "/v1/jobs/cancel": lambda r: operations.cancel(
                 context, self._chosen(r, operations.unfinished), r.peer.user
             ),
@@ -328,6 +332,16 @@ class Api:
         wish = Wish(raw, files, body.get("overwrite") is True)
         return preview(self._context, row, wish) if body.get("dry_run") is True else register(self._context, row, wish)
 
+    def _archive(self, request: Request) -> dict[str, Any]:
+        """Archive a session as asked for."""
+        body = request.body
+        named = _text(body, "session")
+        if not named:
+            raise LabferryError("bad_request", 'Name one "session".')
+        replace, trust_size = body.get("replace") is True, body.get("trust_size") is True
+        asked = Asked(replace, trust_size, request.peer.user if replace or trust_size else "")
+        return archive(self._context, find(self._context, named), asked)
+
     def _chosen(self, request: Request, everything: Callable[[Context, str], list[SessionRow]]) -> list[SessionRow]:
         """Return the session the body names, or `everything` (with the code it names) for `"all": true`."""
         named = _text(request.body, "session")
@@ -392,5 +406,5 @@ def _text(body: Mapping[str, Any], name: str) -> str:
 def _loggable(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of an order is worth a line in the log."""
     which = ("session", "all", "code", "lane", "root", "subject", "limit", "service")
-    worth = (*which, "raw", "files", "overwrite", "dry_run")
+    worth = (*which, "raw", "files", "overwrite", "dry_run", "replace", "trust_size")
     return {name: body[name] for name in worth if name in body}

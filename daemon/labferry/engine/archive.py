@@ -1,7 +1,8 @@
 """Last stage of an archive job to a directory: the bytes copied, every item verified, then marked in Alyx.
 
 The plan (what goes where, with which checksum) is committed before the first byte moves. Evidence is kept item by
-item. Alyx hears of a copy only after it was verified, and only while it still holds the verified hash (ruling 10).
+item. What replaces something gets its place last (`replacing`). Alyx hears of a copy only after it was verified, and
+only while it still holds the verified hash (ruling 10).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from labferry.engine.carrying import Ledger, let_less_work_pass
 from labferry.engine.context import Context
 from labferry.engine.marking import mark
 from labferry.engine.planning import base_of, items_of, new_batch
+from labferry.engine.replacing.directory import choose, exchange_in
+from labferry.engine.replacing.order import Replacing, require_registered
 from labferry.engine.unchanged import is_unchanged
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import BlockedError, ChangedError, UnavailableError
@@ -34,12 +37,23 @@ class ArchiveStage:
         """Plan, carry, verify, mark."""
         session = self._context.session_of(job)
         transfer = self._transfer(job, session)
-        items = self._context.journal.transfers.items(transfer.id)
-        plan = Plan(transfer.batch, self._context.place_of(session), transfer.base, tuple(map(as_item, items)))
-        earlier = frozenset(row.destination for row in items if row.verified_at is not None)
+        replacing = Replacing(
+            self._context,
+            job,
+            session,
+            transfer,
+            lambda rows: exchange_in(self._context, self._archive, transfer, rows, beat),
+            beat,
+        )
+        replacing.finish()
+        choose(self._context, self._archive, job, transfer, self._plan(session, transfer), beat)
+        items, plan = self._context.journal.transfers.items(transfer.id), self._plan(session, transfer)
+        earlier = frozenset(row.place for row in items if row.verified_at is not None)
         lost = self._lost(transfer, plan, earlier, beat)
         if lost or transfer.state != "verified":
             self._carry(job, session, transfer, plan, earlier - lost, beat)
+        replacing.replace()
+        require_registered(self._context, session)
         mark(self._context, session, transfer, beat)
         return Done()
 
@@ -58,6 +72,11 @@ class ArchiveStage:
             transfers.move(transfer.id, base)
             transfer = replace(transfer, base=base)
         return transfer
+
+    def _plan(self, session: SessionRow, transfer: TransferRow) -> Plan:
+        """Return the transfer as the archive room takes it: what replaces something goes to its own name first."""
+        items = self._context.journal.transfers.items(transfer.id)
+        return Plan(transfer.batch, self._context.place_of(session), transfer.base, tuple(map(as_item, items)))
 
     # --- carry and verify ---------------------------------------------------------------------------------
 
@@ -130,7 +149,7 @@ class ArchiveStage:
 
 def as_item(row: ItemRow) -> Item:
     """Return a journaled item as the archive room takes it."""
-    return Item(row.path, row.destination, row.size, row.md5, row.mtime_ns, row.ctime_ns)
+    return Item(row.path, row.place, row.size, row.md5, row.mtime_ns, row.ctime_ns)
 
 
 def require_really_changed(plan: Plan, error: ChangedError) -> None:

@@ -237,13 +237,27 @@ class Jobs:
             )
         return moved.rowcount == 1
 
-    def complete_registration(self, job: JobRow, move: Move, targets: Sequence[str], bytes_left: int) -> bool:
-        """End a register job and add the archive jobs of its session, in one transaction (ruling 21)."""
+    def complete_registration(
+        self, job: JobRow, move: Move, targets: Sequence[str], bytes_left: int, options: str = ""
+    ) -> bool:
+        """End a register job, or let it wait for its archive jobs, and add those, in one transaction (ruling 21).
+
+        Those that are there already are left as they are; `options` are what an operator asked for, as JSON.
+        """
         with self._db.write():
             if not self.finish_attempt(job, move):
                 return False
+            known = {one.target for one in self.of_generation(job.session_id, JobKind.ARCHIVE)}
             for target in targets:
-                self.add(job.session_id, JobKind.ARCHIVE, target=target, stage=Stage.SEAL, bytes_left=bytes_left)
+                if target not in known:
+                    self.add(
+                        job.session_id,
+                        JobKind.ARCHIVE,
+                        target=target,
+                        stage=Stage.SEAL,
+                        bytes_left=bytes_left,
+                        options=options,
+                    )
         return True
 
     def align_archives(self, root: str, targets: Sequence[str], *, registers: bool) -> None:
@@ -270,6 +284,18 @@ class Jobs:
     def set_bytes_left(self, job_id: int, bytes_left: int) -> None:
         """Store the remaining work of a job, which decides its turn."""
         self._execute("set_bytes_left", id=job_id, bytes_left=bytes_left)
+
+    def of_generation(self, session_id: int, kind: JobKind) -> list[JobRow]:
+        """Return the jobs of one kind for the session's current generation that none has superseded."""
+        return self._rows("of_generation", session_id=session_id, kind=kind)
+
+    def ask(self, job_id: int, options: str) -> None:
+        """Note what an operator asks of an unfinished job, as JSON; counts from its next attempt on."""
+        self._execute("ask", id=job_id, options=options)
+
+    def hurry_session(self, session_id: int, code: str) -> None:
+        """Make the jobs of a session that wait for this reason due now."""
+        self._execute("hurry_session", session_id=session_id, code=code)
 
     def hurry(self, code: str) -> None:
         """Make the jobs that wait for this reason due now: what they waited for is back."""

@@ -291,7 +291,11 @@ class ReadyRow(_FromRow):
 
 @dataclass(frozen=True, slots=True)
 class ItemRow(_FromRow):
-    """One file of a transfer, with the version of its source; `verified_at` is the evidence."""
+    """One file of a transfer, with the version of its source; `verified_at` is the evidence.
+
+    `place` is where the bytes are, or will be, now: `staged` until they replace what stands at `destination`, which is
+    then kept as `kept`. `registered_hash` is what we last wrote to Alyx about the file.
+    """
 
     transfer_id: int
     file_id: int
@@ -308,11 +312,22 @@ class ItemRow(_FromRow):
     ours: int | None
     task_id: int | None
     arrived_how: str | None
+    staged: bytes | None
+    kept: bytes | None
+    exchange_at: float | None
+    exchanged_at: float | None
+    place: bytes
+    registered_hash: str | None
 
     @property
     def version(self) -> FileVersion:
         """The version of the source file that was planned."""
         return FileVersion(self.path, self.size, self.mtime_ns, self.ctime_ns)
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether it has a name of its own until it replaces what stands at its destination."""
+        return self.place != self.destination
 
 
 @dataclass(frozen=True, slots=True)

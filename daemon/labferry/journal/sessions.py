@@ -9,7 +9,7 @@ from typing import Any
 from labferry.errors import CODES
 from labferry.journal.database import Database, load_queries
 from labferry.journal.jobs import Jobs
-from labferry.journal.rows import SessionRow, StuckRow
+from labferry.journal.rows import JobRow, SessionRow, StuckRow
 from labferry.model import Clock, History, JobKind, JobState, Stage
 
 _SQL = load_queries("sessions")
@@ -197,6 +197,22 @@ class Sessions:
             self._jobs.supersede(session_id)
             self._jobs.add(session_id, JobKind.REGISTER, stage=Stage.RESOLVE, options=options)
             return self._jobs.of_session(session_id)[-1].id
+
+    def archive_again(self, session_id: int, options: str, *, register: bool, targets: Sequence[str]) -> list[JobRow]:
+        """Give a complete session a new generation, as an operator asked for; return its first jobs.
+
+        Where the session is registered that is a register job, which the archive jobs follow. `options` say how, as
+        JSON.
+        """
+        with self._db.write():
+            if register:
+                self.register_again(session_id, options)
+                return self._jobs.of_generation(session_id, JobKind.REGISTER)
+            self._write("next_generation", id=session_id)
+            self._jobs.supersede(session_id)
+            for target in targets:
+                self._jobs.add(session_id, JobKind.ARCHIVE, target=target, stage=Stage.SEAL, options=options)
+            return self._jobs.of_generation(session_id, JobKind.ARCHIVE)
 
     def _claim_key(self, session_id: int, *, also_registered: bool = False) -> SessionRow | None:
         """Take subject, date and number for this session; return the other owner when it is taken."""

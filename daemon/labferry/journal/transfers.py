@@ -46,9 +46,25 @@ class Transfers:
         """Return where verified copies of a file are, oldest first; whichever version of it."""
         return [CopyRow.of(row) for row in self._db.read(_SQL["copies"], {"file_id": file_id})]
 
+    def holding(self, file_id: int) -> dict[str, CopyRow]:
+        """Return the newest verified copy of a file by target: what the archives hold under its name."""
+        return {copy.target: copy for copy in self.copies(file_id)}
+
     def items(self, transfer_id: int) -> list[ItemRow]:
         """Return the files of a transfer, by path."""
         return [ItemRow.of(row) for row in self._db.read(_SQL["items"], {"transfer_id": transfer_id})]
+
+    def first_items(self, transfer_id: int, limit: int) -> list[ItemRow]:
+        """Return the first files of a transfer, by path."""
+        rows = self._db.read(_SQL["first_items"], {"transfer_id": transfer_id, "limit": limit})
+        return [ItemRow.of(row) for row in rows]
+
+    def evidence(self, transfer_id: int) -> list[Mapping[str, Any]]:
+        """Return how the files of a transfer were verified (empty: not yet), and for each way how many, of what size.
+
+        `marked` and `replaced` say how many of them Alyx was told of, and how many took the place of something else.
+        """
+        return [dict(row) for row in self._db.read(_SQL["evidence"], {"transfer_id": transfer_id})]
 
     def totals(self) -> Mapping[str, int]:
         """Return the number of active transfers, and their bytes done and in total."""
@@ -122,8 +138,31 @@ class Transfers:
     def move(self, transfer_id: int, base: bytes) -> None:
         """Let a transfer go elsewhere, where nothing of it is verified yet."""
         with self._db.write():
-            self.lost(transfer_id, [row.destination for row in self.items(transfer_id)])
+            self.lost(transfer_id, [row.place for row in self.items(transfer_id)])
+            self._execute("unstage", id=transfer_id)
             self._execute("move", id=transfer_id, base=base)
+
+    def stage(self, transfer_id: int, names: Iterable[tuple[bytes, bytes, bytes]]) -> None:
+        """Let files replace what stands in their place.
+
+        Each of `names` is a destination, the name its file is brought under until then, and the name under which what
+        stands there is kept. A file that a task carries already is left as it is.
+        """
+        with self._db.write():
+            for destination, staged, kept in names:
+                self._execute("stage", transfer_id=transfer_id, destination=destination, staged=staged, kept=kept)
+
+    def exchanging(self, transfer_id: int, file_ids: Iterable[int]) -> None:
+        """Commit that files are about to get their destinations."""
+        with self._db.write():
+            for file_id in file_ids:
+                self._execute("exchanging", transfer_id=transfer_id, file_id=file_id)
+
+    def exchanged(self, transfer_id: int, file_ids: Iterable[int]) -> None:
+        """Record that files have their destinations, and that what stood there is kept."""
+        with self._db.write():
+            for file_id in file_ids:
+                self._execute("exchanged", transfer_id=transfer_id, file_id=file_id)
 
     def marked(self, transfer_id: int, file_id: int) -> None:
         """Record that Alyx was told of the copy."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from labferry.archive.globus.document import transfer_document
-from labferry.archive.globus.faults import says_in_progress, says_not_found
+from labferry.archive.globus.faults import says_exists, says_in_progress, says_not_found
 from labferry.archive.globus.values import Submission
 from labferry.errors import NotYetError
 
@@ -99,6 +99,19 @@ def cancel(client: TransferClient, task_id: str) -> None:
     except GlobusAPIError as error:
         if not says_not_found(error):
             raise
+
+
+def rename(client: TransferClient, endpoint: str, old: str, new: str) -> bool:
+    """Give a file another name; False if it is not there, or something has that name."""
+    from globus_sdk import GlobusAPIError
+
+    try:
+        client.operation_rename(endpoint, old, new)
+    except GlobusAPIError as error:
+        if says_not_found(error) or says_exists(error):
+            return False
+        raise
+    return True
 
 
 def _document(answer: GlobusHTTPResponse) -> Row:

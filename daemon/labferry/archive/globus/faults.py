@@ -116,6 +116,11 @@ def says_not_found(error: GlobusAPIError) -> bool:
     return error.http_status == 404 and "NotFound" in _code(error) and not _no_endpoint(error)
 
 
+def says_exists(error: GlobusAPIError) -> bool:
+    """Tell whether something has the name already that was to be given."""
+    return error.http_status in {409, 502} and "Exists" in _code(error)
+
+
 def says_in_progress(error: GlobusAPIError) -> bool:
     """Tell whether the successful transfers were asked for before the task had quite ended."""
     return error.http_status == 400 and "still in progress" in _text(error)

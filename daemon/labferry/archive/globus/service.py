@@ -100,6 +100,15 @@ class GlobusService:
             if len(page) < calls.LISTING_LIMIT:
                 return entries
 
+    def rename(self, endpoint: str, old: str, new: str, *, blame: str) -> bool:
+        """Give a file of a collection another name; nothing is replaced.
+
+        Parameters as for `listing`; False if there is no such file, or something has the new name. After any error it
+        may have happened all the same.
+        """
+        request = partial(calls.rename, endpoint=endpoint, old=old, new=new)
+        return self._ask(f"rename {old}", request, blame)
+
     # --- submitting -----------------------------------------------------------------------------------------
 
     def new_submission_id(self) -> str:

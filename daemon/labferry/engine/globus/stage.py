@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from labferry.archive.base import StoppedError
 from labferry.archive.faults import reading
@@ -17,15 +18,18 @@ from labferry.archive.globus.service import GlobusService
 from labferry.archive.globus.values import Listing, TransferItem
 from labferry.archive.globus.verification import missing_or_different
 from labferry.config import GlobusArchive
+from labferry.engine.asked import Asked
 from labferry.engine.context import GLOBUS, Context
 from labferry.engine.globus.places import is_current, place_of, source_of
 from labferry.engine.marking import mark
 from labferry.engine.planning import base_of, items_of, new_batch
+from labferry.engine.replacing.collection import ExchangeInCollection, choose
+from labferry.engine.replacing.order import Replacing, require_registered
 from labferry.engine.unchanged import require_unchanged
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import BlockedError, UnexplainedError
 from labferry.journal.jobs import Move
-from labferry.journal.rows import JobRow, SessionRow, TransferRow
+from labferry.journal.rows import EarlierRow, ItemRow, JobRow, SessionRow, TransferRow
 from labferry.journal.transfers import ARCHIVED_EARLIER, NewItem
 from labferry.model import Done, Outcome, Waiting, show_path
 
@@ -50,12 +54,16 @@ class GlobusStage:
         carried = context.journal.tasks.carries(transfer.id)
         if not carried:
             transfer = self._follow(session, transfer)
+        replacing = self._replacing(job, session, transfer, beat)
+        replacing.finish()
         if transfer.state != "verified":
-            self._look(session, transfer, beat)
+            self._look(job, session, transfer, beat)
             waiting = self._under_way(session, transfer, carried=carried)
             if waiting is not None:
                 return waiting
             self._verify(session, transfer, beat)
+        replacing.replace()
+        require_registered(context, session)
         mark(context, session, transfer, beat)
         return Done()
 
@@ -107,8 +115,10 @@ class GlobusStage:
 
     # --- before -------------------------------------------------------------------------------------------
 
-    def _look(self, session: SessionRow, transfer: TransferRow, beat: Callable[[str, float], None]) -> None:
-        """Find out what stands in the place of files that were not looked for yet.
+    def _look(
+        self, job: JobRow, session: SessionRow, transfer: TransferRow, beat: Callable[[str, float], None]
+    ) -> None:
+        """Find out what stands in the place of files that were not looked for yet, and what may become of it.
 
         Raises
         ------
@@ -119,24 +129,36 @@ class GlobusStage:
         todo = transfers.unlooked(transfer.id)
         if not todo:
             return
-        cargo = _named(transfer, todo)
+        asked = Asked.from_json(job.options)
+        listings = self._listings(session, transfer, _named(transfer, todo), beat)
         ours, known = self._earlier(transfer)
-        look = first_look(self._listings(session, transfer, cargo, beat), cargo, ours, known)
-        look.require_free(f"archive {transfer.target}")
+        look = first_look(listings, _named(transfer, todo), ours, {where: row.md5 for where, row in known.items()})
+        chosen = choose(self._context, asked, transfer, todo, look, listings, known)
+        if chosen:
+            transfers.stage(transfer.id, chosen)
+            todo = transfers.unlooked(transfer.id)
+            look = first_look(listings, _named(transfer, todo), ours, {where: row.md5 for where, row in known.items()})
+        trusted = frozenset(look.unverified) if asked.trust_size else frozenset[str]()
+        (replace(look, unverified=()) if trusted else look).require_free(f"archive {transfer.target}")
+        cargo = _named(transfer, todo)
         there = [row.destination for row, item in zip(todo, cargo, strict=True) if item.destination in look.verified]
+        word = [row.destination for row, item in zip(todo, cargo, strict=True) if item.destination in trusted]
         free = [row.destination for row, item in zip(todo, cargo, strict=True) if item.destination in look.ours]
         with self._context.journal.together():
             transfers.verified(transfer.id, [(destination, ARCHIVED_EARLIER) for destination in there])
+            transfers.verified(
+                transfer.id, [(destination, f"only its size, trusted by {asked.by}") for destination in word]
+            )
             transfers.looked(transfer.id, free)
 
-    def _earlier(self, transfer: TransferRow) -> tuple[set[str], dict[str, str]]:
-        """Return the destinations that older generations only began to send, and the MD5 of those they verified.
+    def _earlier(self, transfer: TransferRow) -> tuple[set[str], dict[str, EarlierRow]]:
+        """Return the destinations that older generations only began to send, and those they verified, as verified.
 
         The former may be overwritten, the latter never; of several generations the last one that did anything counts.
         """
         base = os.fsdecode(transfer.base)
         ours: set[str] = set()
-        known: dict[str, str] = {}
+        known: dict[str, EarlierRow] = {}
         for row in self._context.journal.transfers.earlier(transfer):
             where = join(base, row.destination)
             if row.verified_at is None:
@@ -144,8 +166,24 @@ class GlobusStage:
                 ours.add(where)
             else:
                 ours.discard(where)
-                known[where] = row.md5
+                known[where] = row
         return ours, known
+
+    def _replacing(
+        self, job: JobRow, session: SessionRow, transfer: TransferRow, beat: Callable[[str, float], None]
+    ) -> Replacing:
+        exchange = ExchangeInCollection(
+            self._service, transfer, lambda cargo: self._listings(session, transfer, cargo, beat), beat
+        )
+        done = self._context.journal.transfers.exchanged
+
+        def exchange_and_record(rows: Sequence[ItemRow]) -> Sequence[ItemRow]:
+            try:
+                return exchange(rows, lambda ids: done(transfer.id, ids))
+            except StoppedError:
+                raise StoppedEarly from None
+
+        return Replacing(self._context, job, session, transfer, exchange_and_record, beat)
 
     def _under_way(self, session: SessionRow, transfer: TransferRow, *, carried: bool) -> Waiting | None:
         """Return what the files that have not arrived wait for; None when there are none."""

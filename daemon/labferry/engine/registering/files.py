@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Callable
 
 from labferry.alyx.file_records import mark_exists
+from labferry.engine.asked import Asked
 from labferry.engine.context import Context
 from labferry.engine.giving_way import give_way
 from labferry.engine.registering.chunks import FILES_STEP, Chunks, DoubledRowsError
@@ -15,6 +16,8 @@ from labferry.engine.registering.patience import Patience
 from labferry.engine.registering.plan import Plan, Plans
 from labferry.engine.registering.repair import Repair
 from labferry.engine.registering.wish import Wish
+from labferry.engine.replacing.order import LOOK_AGAIN, REPLACING
+from labferry.engine.replacing.permission import Permission
 from labferry.errors import BlockedError, ChangedError, NotYetError, UnexplainedError
 from labferry.journal.rows import FileRow, JobRow, SessionRow, StepRow
 from labferry.model import Stage, show_path
@@ -55,7 +58,8 @@ class EnsureFiles:
         ------
         NotYetError
             `files_left`: others go first; `files_in_flight`: a request may be on its way, or has not quite arrived;
-            `orphan_young`: a row must become older before it is known what it is.
+            `orphan_young`: a row must become older before it is known what it is; `replacing`: what is left is sent
+            when the archives hold it.
         """
         plan = self._plans.take(job.id) or self._plan(job, session, eid, beat, fresh=fresh)
         began_with = plan.files_left
@@ -75,6 +79,9 @@ class EnsureFiles:
         if plan.young and not plan.refused:
             why = f"{len(plan.young)} files of {show_path(session.path)}; all others are registered"
             raise NotYetError("orphan_young", why, max(plan.young.values()))
+        if plan.replacing and not plan.refused:
+            why = f"{len(plan.replacing)} files of {show_path(session.path)} are brought to the archives first"
+            raise NotYetError(REPLACING, why, LOOK_AGAIN)
         return plan.refused.errors()
 
     # --- planning -----------------------------------------------------------------------------------------
@@ -84,13 +91,16 @@ class EnsureFiles:
     ) -> Plan:
         """Look at Alyx and list what is to be done; `searched`: it has complained of doubled rows."""
         wish = Wish.from_json(job.options)
-        look = Look(self._context, session, lambda file: wish.wants_again(file, job.created_at))
+        permission = Permission(self._context, session, Asked.from_json(job.options))
+        look = Look(self._context, session, lambda file: wish.wants_again(file, job.created_at), permission=permission)
         open_steps = self._require_time_over(session)
         if open_steps or not fresh:
             look.at(eid, self._beat(session, beat))
         if open_steps:
             self._require_still(job, open_steps, look.fingerprint)
-        plan = Plan(look.unmarked, look.ratings, uncertain=bool(open_steps) or searched, searched=searched)
+        plan = Plan(
+            look.unmarked, look.ratings, replacing=look.later, uncertain=bool(open_steps) or searched, searched=searched
+        )
         for file in look.doubled.values():
             self._reduce(job, eid, file, look, plan)
         self._list(session, wish, look, plan)
@@ -141,7 +151,7 @@ class EnsureFiles:
         for file in self._context.journal.files.each_dataset(session.id):
             if file.id in look.conflicts:
                 plan.refused.add(conflict(file, *look.conflicts[file.id]), file.id)
-            if file.id in look.same or file.id in plan.refused or file.id in plan.young:
+            if file.id in look.same or file.id in look.later or file.id in plan.refused or file.id in plan.young:
                 continue
             if file.taken_over and file.registered_hash:
                 self._context.journal.backlog.forget_taken_over(session.id)
@@ -184,7 +194,8 @@ class EnsureFiles:
         look.at(eid, self._beat(session, beat))
         missing, first = 0, b""
         for file in self._context.journal.files.each_dataset(session.id):
-            if not (file.id in look.same or file.id in plan.refused or file.id in plan.young):
+            left_out = file.id in plan.refused or file.id in plan.young or file.id in plan.replacing
+            if not (file.id in look.same or left_out):
                 missing += 1
                 first = first or file.path
         if missing:

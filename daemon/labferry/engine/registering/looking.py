@@ -11,6 +11,7 @@ from collections.abc import Callable
 from labferry.alyx.registration import UNRATED, RemoteDataset, dataset_pages
 from labferry.datasets import collection_revision_name
 from labferry.engine.context import Context
+from labferry.engine.replacing.permission import Permission, outdated
 from labferry.errors import BlockedError
 from labferry.journal.files import KnownRecord
 from labferry.journal.rows import FileRow, SessionRow
@@ -27,6 +28,8 @@ class Look:
         Resolved.
     wants_again : callable
         Says whether a file is sent although Alyx has it.
+    permission : Permission or None
+        Says whether content that changed after archiving may be registered; None: never.
     adopt : bool
         Note in the journal what Alyx holds.
 
@@ -40,6 +43,8 @@ class Look:
         What Alyx thinks of files that are sent again with the same content: it forgets that unless it is told.
     conflicts : dict of int to tuple of str
         The files that must not be sent (ruling 10): the code, and the MD5 that Alyx has.
+    later : set of int
+        The files that are sent when the archives hold them: they replace what is archived.
     doubled : dict of int to FileRow
         The files that Alyx has several rows for.
     """
@@ -50,11 +55,13 @@ class Look:
         session: SessionRow,
         wants_again: Callable[[FileRow], bool] = lambda _: False,
         *,
+        permission: Permission | None = None,
         adopt: bool = True,
     ) -> None:
         self._context = context
         self._session = session
         self._wants_again = wants_again
+        self._permission = permission
         self._adopts = adopt
         self._fingerprint = Fingerprint()
         self._seen: dict[int, int] = {}  # file to the hash of its dataset's id
@@ -62,6 +69,7 @@ class Look:
         self.unmarked: list[str] = []
         self.ratings: dict[int, str] = {}
         self.conflicts: dict[int, tuple[str, str]] = {}
+        self.later: set[int] = set()
         self.doubled: dict[int, FileRow] = {}
 
     @property
@@ -98,6 +106,7 @@ class Look:
             self.doubled[file.id] = file
             self.same.discard(file.id)
             self.conflicts.pop(file.id, None)
+            self.later.discard(file.id)
 
     def compare(self, file: FileRow, there: RemoteDataset) -> None:
         """Decide about a file that Alyx has one row for.
@@ -131,11 +140,19 @@ class Look:
             return "hash_conflict" if self._is_published(there) else ""
         if there.hash != file.registered_hash:
             return "hash_conflict"
-        copied = any(copy.md5 != file.md5 for copy in self._context.journal.transfers.copies(file.id))
-        return "changed_after_archive" if copied or self._is_published(there) else ""
+        published = self._published_in(there)
+        if not published and not outdated(self._context, file):
+            return ""
+        later = self._permission.later(file, published) if self._permission is not None else None
+        if later:
+            self.later.add(file.id)
+        return "changed_after_archive" if later is None else ""
 
     def _is_published(self, there: RemoteDataset) -> bool:
-        return any(r.exists and r.repository != self._session.repository for r in there.file_records)
+        return bool(self._published_in(there))
+
+    def _published_in(self, there: RemoteDataset) -> set[str]:
+        return {r.repository for r in there.file_records if r.exists} - {self._session.repository}
 
     def _adopt(self, file: FileRow, there: RemoteDataset) -> None:
         if not self._adopts or (file.registered_hash == there.hash and file.dataset_id == there.id):

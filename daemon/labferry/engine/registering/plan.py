@@ -34,6 +34,8 @@ class Plan:
         Of the files to be sent.
     young : dict of int to float
         Files with rows that may be orphans, and the seconds until these are old.
+    replacing : set of int
+        Files that are sent when the archives hold them.
     uncertain : bool
         Something was refused, or got lost: the result is looked at.
     searched : bool
@@ -46,6 +48,7 @@ class Plan:
     refused: Refusals = field(default_factory=Refusals)
     bytes_left: int = 0
     young: dict[int, float] = field(default_factory=dict)
+    replacing: set[int] = field(default_factory=set)
     uncertain: bool = False
     searched: bool = False
     position: int = 0

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from labferry.engine.asked import Asked
 from labferry.engine.context import ALYX, Context
 from labferry.engine.registering.files import EnsureFiles
 from labferry.engine.registering.hook import run_hook
 from labferry.engine.registering.patience import Patience
 from labferry.engine.registering.record import EnsureRecord
+from labferry.engine.replacing.order import REPLACING
+from labferry.engine.replacing.permission import filled_by_us
 from labferry.engine.resolve import require_key
 from labferry.engine.seal import is_carried, require_nothing_new
 from labferry.errors import BlockedError
@@ -43,19 +46,30 @@ class Register:
         return Done()
 
     def finish(self, job: JobRow, move: Move) -> bool:
-        """Commit the end; a finished registration adds the archive jobs in the same transaction."""
+        """Commit the end; what follows in the archives is added in the same transaction.
+
+        A finished registration adds all archive jobs. One that waits until the archives hold what replaces their files
+        adds those of the archives that we fill ourselves.
+        """
         context = self._context
         if move.state is not JobState.WAITING:
             self._patience.elapsed.forget(job.id)
         if move.state is JobState.BLOCKED:
             self._record.forget(job)
-        if move.state is not JobState.DONE:
+        is_replacing = move.state is JobState.WAITING and move.code == REPLACING
+        if move.state is not JobState.DONE and not is_replacing:
             return context.journal.jobs.finish_attempt(job, move)
         session = context.session_of(job)
         root = context.root_of(session)
+        targets = filled_by_us(context, root) if is_replacing else root.archive
         files = context.journal.files.each(session.id)
-        carried = sum(f.size for f in files if any(is_carried(f, context.config.archive[t]) for t in root.archive))
-        return context.journal.jobs.complete_registration(job, move, root.archive, carried)
+        carried = sum(f.size for f in files if any(is_carried(f, context.config.archive[t]) for t in targets))
+        options = Asked.from_json(job.options).added_to("")
+        with context.journal.together():
+            moved = context.journal.jobs.complete_registration(job, move, targets, carried, options)
+            if move.state is JobState.DONE:
+                context.journal.jobs.hurry_session(session.id, REPLACING)
+            return moved
 
 
 def refused_together(refused: list[BlockedError]) -> BlockedError:

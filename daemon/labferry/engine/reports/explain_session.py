@@ -16,7 +16,7 @@ from labferry.journal.rows import JobRow, SessionRow, TransferRow
 from labferry.model import LIVE_STATES, History, JobKind, JobState, Lane, SessionState, Stage, show_path
 
 # Waits that are part of the work itself.
-UNDER_WAY = frozenset({"files_in_flight", "files_left", "answer_lost", "in_flight", "in_batch"})
+UNDER_WAY = frozenset({"files_in_flight", "files_left", "answer_lost", "in_flight", "in_batch", "replacing"})
 NAMED_TASKS = 3  # the newest
 NAMED_FILES = 5
 NAMED_REMARKS = 5  # `labferry show` has them all

@@ -8,6 +8,7 @@ from typing import Any
 
 from labferry.engine.context import Context
 from labferry.engine.reports.backlog import history_fields
+from labferry.engine.reports.evidence import evidence_fields
 from labferry.engine.reports.jobs import job_fields
 from labferry.engine.reports.places import session_folder
 from labferry.errors import CODES, LabferryError
@@ -64,7 +65,10 @@ def show(context: Context, row: SessionRow) -> dict[str, Any]:
         "sealed": row.generation > 0 and row.sealed_generation == row.generation,
         "files": dict(journal.files.summary(row.id)),
         "jobs": [job_fields(job, now) for job in journal.jobs.of_session(row.id)],
-        "transfers": [transfer_fields(transfer) for transfer in journal.transfers.of_session(row.id)],
+        "transfers": [
+            {**transfer_fields(transfer), "evidence": evidence_fields(context, transfer)}
+            for transfer in journal.transfers.of_session(row.id)
+        ],
         "remarks": [{"code": code, "text": text} for code, text in journal.sessions.remarks(row.id)],
     }
 

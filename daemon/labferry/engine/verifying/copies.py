@@ -50,8 +50,8 @@ def copies_of(
         if transfer.target != target:
             continue
         for item in journal.transfers.items(transfer.id):
-            planned[transfer.base].add(item.destination)
-            if item.verified_at is not None:
+            planned[transfer.base].update(name for name in (item.destination, item.staged, item.kept) if name)
+            if item.verified_at is not None and not item.is_staged:
                 newest[item.file_id] = (transfer.base, item)
     verified: dict[bytes, list[ItemRow]] = defaultdict(list)
     for base, item in newest.values():

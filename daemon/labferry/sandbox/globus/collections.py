@@ -174,6 +174,23 @@ class Collections:
             raise _denied(collection, path)
         _attempt(collection, path, lambda: os.mkdir(place), "NotFound")
 
+    def rename(self, collection: Collection, old: str, new: str) -> None:
+        """Give a file or directory another name; nothing is replaced.
+
+        Raises
+        ------
+        RefusedError
+            It is not there, something has that name, or it cannot be done.
+        """
+        self._require(collection, "RenameFailed")
+        before, after = collection.locate_to_write(old), collection.locate_to_write(new)
+        if self.condition(collection) == READ_ONLY:
+            raise _denied(collection, new)
+        if os.path.lexists(after):
+            where = f"Path: {new}\nEndpoint: {collection.name} ({collection.id})"
+            raise RefusedError(502, "ExternalError.RenameFailed.Exists", f"Path already exists\n{where}")
+        _attempt(collection, old, lambda: os.rename(before, after), "NotFound")
+
     def _require(self, collection: Collection, failure: str) -> None:
         condition = self.condition(collection)
         if condition == OFFLINE:

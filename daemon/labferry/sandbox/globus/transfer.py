@@ -1,8 +1,8 @@
 """Transfer's requests below `/v0.10/`.
 
 Room: sandbox. Assumed where the documentation says nothing: an unknown submission id is a bad request, a
-duplicate is answered with 200, paths are identical when the sets of endpoints and paths are, and pages of
-successful transfers have 1000 rows.
+duplicate is answered with 200, paths are identical when the sets of endpoints and paths are, pages of successful
+transfers have 1000 rows, and a rename never replaces what is there.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Transfer:
             (r"GET operation/endpoint/([^/]+)/ls", self._ls),
             (r"GET operation/endpoint/([^/]+)/stat", self._stat),
             (r"POST operation/endpoint/([^/]+)/mkdir", self._mkdir),
+            (r"POST operation/endpoint/([^/]+)/rename", self._rename),
         )
 
     def __call__(self, request: Request) -> Response:
@@ -194,6 +195,12 @@ class Transfer:
         self._collections.make_directory(collection, str(_document(request).get("path", "")))
         said = result("mkdir_result", "DirectoryCreated", "The directory was created successfully", request.path)
         return json_response(202, said)
+
+    def _rename(self, request: Request, endpoint: str) -> Response:
+        collection, document = self._collections.get(endpoint), _document(request)
+        self._collections.rename(collection, str(document.get("old_path", "")), str(document.get("new_path", "")))
+        said = result("result", "FileRenamed", "File or directory renamed successfully", request.path)
+        return json_response(200, said)
 
 
 def _document(request: Request) -> Mapping[str, object]:

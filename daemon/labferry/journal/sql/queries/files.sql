@@ -112,4 +112,5 @@ FROM (SELECT *, code IN ('removed', 'removed_unarchived') AS gone FROM file WHER
 
 -- name: archived_count
 SELECT count(*) FROM file WHERE session_id = :session_id AND fate <> 'excluded'
-  AND EXISTS (SELECT 1 FROM item WHERE item.file_id = file.id AND item.md5 = file.md5 AND item.verified_at IS NOT NULL)
+  AND EXISTS (SELECT 1 FROM item WHERE item.file_id = file.id AND item.md5 = file.md5 AND item.verified_at IS NOT NULL
+    AND item.place = item.destination)

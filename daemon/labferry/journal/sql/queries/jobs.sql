@@ -7,6 +7,10 @@ SELECT * FROM job WHERE session_id = :session_id ORDER BY id
 -- name: live_of_session
 SELECT * FROM job WHERE session_id = :session_id AND state IN ('queued', 'running', 'waiting', 'blocked') ORDER BY id
 
+-- name: of_generation
+SELECT job.* FROM job JOIN session ON session.id = job.session_id AND session.generation = job.generation
+WHERE job.session_id = :session_id AND job.kind = :kind AND job.state <> 'superseded' ORDER BY job.id
+
 -- name: unfinished
 SELECT * FROM job WHERE state IN ('queued', 'running', 'waiting', 'blocked') ORDER BY id
 
@@ -152,6 +156,13 @@ WHERE id = :id AND state IN ('queued', 'running', 'waiting', 'blocked')
 
 -- name: hurry
 UPDATE job SET not_before = :now WHERE state = 'waiting' AND code = :code AND not_before > :now
+
+-- name: hurry_session
+UPDATE job SET not_before = :now
+WHERE session_id = :session_id AND state = 'waiting' AND code = :code AND not_before > :now
+
+-- name: ask
+UPDATE job SET options = :options, updated_at = :now WHERE id = :id
 
 -- name: set_bytes_left
 UPDATE job SET bytes_left = :bytes_left WHERE id = :id

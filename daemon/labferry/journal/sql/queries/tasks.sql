@@ -72,13 +72,13 @@ UPDATE task SET files = (SELECT count(*) FROM item WHERE task_id = :id),
   bytes = (SELECT coalesce(sum(size), 0) FROM item WHERE task_id = :id) WHERE id = :id
 
 -- name: cargo
-SELECT item.transfer_id, item.file_id, transfer.source, transfer.base, file.path, item.destination, item.size, item.md5,
+SELECT item.transfer_id, item.file_id, transfer.source, transfer.base, file.path, item.place AS destination, item.size, item.md5,
   file.mtime_ns, file.ctime_ns, item.arrived_how
 FROM item JOIN transfer ON transfer.id = item.transfer_id JOIN file ON file.id = item.file_id
 WHERE item.task_id = :id ORDER BY item.transfer_id, item.file_id
 
 -- name: page_of_parcels
-SELECT item.transfer_id, item.file_id, transfer.source, transfer.base, file.path, item.destination, item.size, item.md5
+SELECT item.transfer_id, item.file_id, transfer.source, transfer.base, file.path, item.place AS destination, item.size, item.md5
 FROM item JOIN transfer ON transfer.id = item.transfer_id JOIN file ON file.id = item.file_id
 WHERE item.task_id = :id AND (item.transfer_id, item.file_id) > (:transfer_id, :file_id)
 ORDER BY item.transfer_id, item.file_id LIMIT :limit

@@ -8,11 +8,12 @@ SELECT * FROM transfer WHERE job_id = :job_id
 SELECT transfer.* FROM transfer JOIN job ON job.id = transfer.job_id
 WHERE job.session_id = :session_id ORDER BY transfer.id
 
+-- What waits under a name of its own to replace something is no copy yet.
 -- name: copies
 SELECT transfer.target, transfer.base, item.destination, item.md5, item.verified_at, item.verified_how
 FROM file JOIN job ON job.session_id = file.session_id JOIN transfer ON transfer.job_id = job.id
   JOIN item ON item.transfer_id = transfer.id AND item.file_id = file.id
-WHERE file.id = :file_id AND item.verified_at IS NOT NULL ORDER BY transfer.id
+WHERE file.id = :file_id AND item.verified_at IS NOT NULL AND item.place = item.destination ORDER BY transfer.id
 
 -- name: insert
 INSERT INTO transfer (job_id, target, base, batch, source, endpoint, state, bytes_total, files_total, started_at,
@@ -24,12 +25,22 @@ INSERT INTO item (transfer_id, file_id, destination, size, md5)
 VALUES (?, ?, ?, ?, ?)
 
 -- name: items
-SELECT item.*, file.path, file.mtime_ns, file.ctime_ns, file.dataset_id FROM item JOIN file ON file.id = item.file_id
+SELECT item.*, file.path, file.mtime_ns, file.ctime_ns, file.dataset_id, file.registered_hash FROM item JOIN file ON file.id = item.file_id
 WHERE transfer_id = :transfer_id ORDER BY file.path
 
+-- name: first_items
+SELECT item.*, file.path, file.mtime_ns, file.ctime_ns, file.dataset_id, file.registered_hash
+FROM item JOIN file ON file.id = item.file_id WHERE transfer_id = :transfer_id ORDER BY file.path LIMIT :limit
+
+-- name: evidence
+SELECT coalesce(verified_how, '') AS how, count(*) AS files, sum(size) AS bytes, count(marked_at) AS marked,
+  count(exchanged_at) AS replaced FROM item WHERE transfer_id = :transfer_id GROUP BY how ORDER BY how
+
 -- name: verified
-UPDATE item SET verified_at = :now, verified_how = :how WHERE transfer_id = :transfer_id AND destination = :destination
-  AND verified_at IS NULL
+UPDATE item SET verified_at = :now, verified_how = :how
+WHERE transfer_id = :transfer_id AND verified_at IS NULL AND file_id IN (
+  SELECT file_id FROM item WHERE transfer_id = :transfer_id AND destination = :destination AND place = destination
+  UNION ALL SELECT file_id FROM item WHERE transfer_id = :transfer_id AND staged = :destination AND place = staged)
 
 -- name: confirmed
 UPDATE item SET verified_at = :now, verified_how = arrived_how
@@ -37,13 +48,29 @@ WHERE transfer_id = :id AND verified_at IS NULL AND arrived_how IS NOT NULL
 
 -- name: lost
 UPDATE item SET verified_at = NULL, verified_how = NULL, marked_at = NULL
-WHERE transfer_id = :transfer_id AND destination = :destination
+WHERE transfer_id = :transfer_id AND file_id IN (
+  SELECT file_id FROM item WHERE transfer_id = :transfer_id AND destination = :destination AND place = destination
+  UNION ALL SELECT file_id FROM item WHERE transfer_id = :transfer_id AND staged = :destination AND place = staged)
 
 -- name: reopen
 UPDATE transfer SET state = 'active', ended_at = NULL, bytes_done = 0, files_done = 0, updated_at = :now WHERE id = :id
 
 -- name: move
 UPDATE transfer SET base = :base, updated_at = :now WHERE id = :id
+
+-- What is sent to another name than before was not looked at, sent or verified there.
+-- name: stage
+UPDATE item SET staged = :staged, kept = :kept, ours = NULL, verified_at = NULL, verified_how = NULL
+WHERE transfer_id = :transfer_id AND destination = :destination AND staged IS NULL AND task_id IS NULL
+
+-- name: unstage
+UPDATE item SET staged = NULL, kept = NULL, exchange_at = NULL, exchanged_at = NULL WHERE transfer_id = :id
+
+-- name: exchanging
+UPDATE item SET exchange_at = coalesce(exchange_at, :now) WHERE transfer_id = :transfer_id AND file_id = :file_id
+
+-- name: exchanged
+UPDATE item SET exchanged_at = :now WHERE transfer_id = :transfer_id AND file_id = :file_id
 
 -- name: marked
 UPDATE item SET marked_at = :now WHERE transfer_id = :transfer_id AND file_id = :file_id
@@ -53,7 +80,7 @@ UPDATE transfer SET bytes_done = :bytes_done, files_done = :files_done, updated_
 
 -- A file that was only planned says nothing about what is there; neither does one at another place.
 -- name: earlier
-SELECT item.file_id, item.destination, item.md5, item.size, item.verified_at
+SELECT item.file_id, item.place AS destination, item.md5, item.size, item.verified_at
 FROM transfer AS this
 JOIN job ON job.id = this.job_id
 JOIN job AS old_job ON old_job.session_id = job.session_id AND old_job.id <> job.id
@@ -63,13 +90,15 @@ JOIN item ON item.transfer_id = old.id
 WHERE this.id = :id AND (item.verified_at IS NOT NULL OR item.sent) ORDER BY old.id
 
 -- name: unlooked
-SELECT file_id, destination, size, md5 FROM item WHERE transfer_id = :id AND ours IS NULL AND verified_at IS NULL
+SELECT file_id, place, size, md5 FROM item WHERE transfer_id = :id AND ours IS NULL AND verified_at IS NULL
 
 -- name: unverified
-SELECT file_id, destination, size, md5 FROM item WHERE transfer_id = :id AND verified_at IS NULL
+SELECT file_id, place, size, md5 FROM item WHERE transfer_id = :id AND verified_at IS NULL
 
 -- name: looked
-UPDATE item SET ours = 1 WHERE transfer_id = :transfer_id AND destination = :destination
+UPDATE item SET ours = 1 WHERE transfer_id = :transfer_id AND file_id IN (
+  SELECT file_id FROM item WHERE transfer_id = :transfer_id AND destination = :destination AND place = destination
+  UNION ALL SELECT file_id FROM item WHERE transfer_id = :transfer_id AND staged = :destination AND place = staged)
 
 -- name: trouble
 SELECT trouble, trouble_text FROM transfer WHERE id = :id AND trouble <> ''
@@ -90,10 +119,12 @@ UPDATE transfer SET base = :base, endpoint = :endpoint, state = 'active', ended_
 
 -- name: start_over
 UPDATE item SET verified_at = NULL, verified_how = NULL, marked_at = NULL, ours = NULL, sent = 0, task_id = NULL,
-  arrived_how = NULL WHERE transfer_id = :id
+  arrived_how = NULL, staged = NULL, kept = NULL, exchange_at = NULL, exchanged_at = NULL WHERE transfer_id = :id
 
 -- name: release
-UPDATE item SET task_id = NULL, arrived_how = NULL WHERE transfer_id = :transfer_id AND destination = :destination
+UPDATE item SET task_id = NULL, arrived_how = NULL WHERE transfer_id = :transfer_id AND file_id IN (
+  SELECT file_id FROM item WHERE transfer_id = :transfer_id AND destination = :destination AND place = destination
+  UNION ALL SELECT file_id FROM item WHERE transfer_id = :transfer_id AND staged = :destination AND place = staged)
 
 -- name: finish
 UPDATE transfer SET state = :state, ended_at = :now, updated_at = :now,
