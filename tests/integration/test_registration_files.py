@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from labferry.engine.dependencies import Health
 from labferry.engine.policy import LOST_MAX
 from labferry.engine.registering import plan
 from labferry.engine.reports.explain_session import explain_session
@@ -707,3 +708,34 @@ def test_ruling_13_a_request_whose_answer_is_always_lost_is_no_storm(
         moves.append(bench.step(last))
     assert bench.job(session).state is JobState.DONE or last is Stage.REGISTER
     assert len(bench.datasets(session)) == 3
+
+
+# --- questions that Alyx fails on -------------------------------------------------------------------------
+
+
+def test_win_06_a_session_that_alyx_fails_on_is_no_outage(bench: StageBench) -> None:
+    eid = existing_session(bench)
+    failing = {"status": 500, "body": {"detail": "odd row", "status_code": 500}, "action": "status", "times": None}
+    bench.sandbox.faults.add({"match": {"regexp": f"^GET /datasets.*{eid}"}, "when": "before", **failing})
+    _, poisoned = bench.write()
+    moves = [bench.run_until(Stage.REGISTER)]
+    assert (moves[0].state, moves[0].code, moves[0].failures) == (JobState.QUEUED, "alyx_error", 1)
+    assert "odd row" in moves[0].reason
+    assert all(one.state is not Health.DOWN for one in bench.context.dependencies.snapshot())
+    while moves[-1].state is JobState.QUEUED:
+        bench.clock.pass_by(900)
+        moves.append(bench.step(Stage.REGISTER))
+    assert (moves[-1].state, len(moves)) == (JobState.BLOCKED, 10)
+    _, healthy = bench.write("KS005/2026-03-03/001")
+    assert bench.run_until(Stage.REGISTER).state is JobState.DONE
+    assert len(bench.datasets(healthy)) == DATASETS
+    assert bench.job(poisoned).state is JobState.BLOCKED
+
+
+def test_a_vocabulary_that_alyx_fails_on_is_an_outage_and_burns_nothing(bench: StageBench) -> None:
+    failing = {"status": 500, "body": {"detail": "no table", "status_code": 500}, "action": "status", "times": None}
+    bench.sandbox.faults.add({"match": "GET /dataset-types", "when": "before", **failing})
+    bench.write()
+    move = bench.run_until(Stage.REGISTER)
+    assert (move.state, move.code, move.failures) == (JobState.WAITING, "alyx_down", 0)
+    assert "no table" in move.reason

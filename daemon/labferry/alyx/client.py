@@ -13,11 +13,11 @@ from functools import partial
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
 
-from labferry.alyx.answers import Answer, classify, is_invalid_token, retry_after
+from labferry.alyx.answers import Answer, FailedLookError, classify, is_invalid_token, retry_after
 from labferry.alyx.fields import DEPENDENCY, Json, as_object, as_objects, not_alyx, text
 from labferry.alyx.login import Login, Secret, WrongPasswordError
 from labferry.alyx.transport import DEADLINE, AnswerLostError, DeadlineTransport, NotSentError, tls_context
-from labferry.errors import ConfigError, UnavailableError, UnknownOutcomeError
+from labferry.errors import ConfigError, UnavailableError, UnexplainedError, UnknownOutcomeError
 from labferry.model import Clock
 
 ATTEMPTS = 3  # of a request that changes nothing, inside one call
@@ -113,6 +113,8 @@ class AlyxClient:
             Alyx understood and said no.
         UnavailableError
             Alyx cannot be asked now, also after short repetitions.
+        UnexplainedError
+            `alyx_error`: Alyx fails on what is asked for, and on nothing else.
         """
         return self._call("GET", path, params=params)
 
@@ -183,7 +185,20 @@ class AlyxClient:
         if is_invalid_token(answer.status, answer.body):
             token = self._token(deadline, refused=token)
             answer = self._send(method, path, deadline, token=token, params=params, body=body)
-        return self._accepted(method, path, answer)
+        try:
+            return self._accepted(method, path, answer)
+        except FailedLookError as failure:
+            if not self._answers(deadline, token):
+                raise
+            # It fails on what this question is about: no reason to keep everything else from Alyx.
+            raise UnexplainedError("alyx_error", failure.message) from failure
+
+    def _answers(self, deadline: float, token: str) -> bool:
+        """Say whether Alyx answers a question that is about nothing in particular."""
+        try:
+            return self._send("GET", "/users", deadline, token=token, params={"limit": 1}).status < 300
+        except UnavailableError:
+            return False
 
     def _token(self, deadline: float, refused: str = "") -> str:
         def ask(credentials: Json) -> str:

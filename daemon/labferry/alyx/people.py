@@ -9,10 +9,9 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from labferry.alyx.answers import FailedLookError
 from labferry.alyx.client import AlyxClient
 from labferry.alyx.fields import Json, text, texts
-from labferry.errors import BlockedError
+from labferry.errors import BlockedError, UnexplainedError
 from labferry.model import Clock
 
 MAX_AGE = 600.0  # seconds
@@ -72,8 +71,7 @@ class People:
         """Ask for the subjects of a name. Alyx computes about each one's weight, and that may fail."""
         try:
             rows = self._client.list_all("/subjects", {"nickname": nickname})
-        except FailedLookError as error:
-            self._client.get("/users", {"limit": 1})  # raises where it fails on everything
+        except UnexplainedError as error:
             raise BlockedError("subject_broken", f"Alyx cannot show the subject {nickname}: {error.message}") from error
         return tuple(_subject(row) for row in rows if text(row, "nickname") == nickname)
 

@@ -14,7 +14,7 @@ from datetime import date
 from labferry.alyx.answers import RefusedError
 from labferry.alyx.client import AlyxClient
 from labferry.alyx.fields import Json, as_created, as_object, identity, number, text, texts
-from labferry.errors import BlockedError
+from labferry.errors import BlockedError, UnexplainedError
 
 OUR_KEY = "labferry"  # our part of a session's `json`
 
@@ -144,8 +144,8 @@ def used_for(client: AlyxClient, session: RemoteSession) -> list[str]:
 def _holds_any(client: AlyxClient, path: str, query: Mapping[str, str | int]) -> bool:
     try:
         return bool(client.list_all(path, query))
-    except RefusedError as error:
-        if error.status != 500:
+    except (RefusedError, UnexplainedError) as error:
+        if isinstance(error, RefusedError) and error.status != 500:
             raise
         return True  # there is something that Alyx cannot show: a task without a status
 

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 import structlog
 
 from labferry.alyx.client import AlyxClient
-from labferry.alyx.fields import Json, as_object, as_objects, flag, text, texts
+from labferry.alyx.fields import DEPENDENCY, Json, as_object, as_objects, flag, text, texts
 from labferry.datasets import DataFormat, DatasetType, Vocabulary
-from labferry.errors import UnavailableError
+from labferry.errors import UnavailableError, UnexplainedError
 from labferry.model import Clock
 
 MAX_AGE = 3600.0  # seconds
@@ -170,7 +170,7 @@ class CachedVocabulary:
                 return known
             self._expired = False
             try:
-                self._snapshot = fetch_vocabulary(client, self._clock.now())
+                self._snapshot = _fetched(client, self._clock.now())
             except UnavailableError as error:
                 self._expired = True
                 if known is None:
@@ -222,3 +222,11 @@ def _repository(row: Json) -> Repository:
         data_url=text(row, "data_url"),
         hostname=text(row, "hostname"),
     )
+
+
+def _fetched(client: AlyxClient, now: float) -> VocabularySnapshot:
+    """Fetch the vocabulary; nothing can be done without it, so whatever Alyx fails on is an outage."""
+    try:
+        return fetch_vocabulary(client, now)
+    except UnexplainedError as error:
+        raise UnavailableError(DEPENDENCY, "alyx_down", error.message) from error

@@ -9,7 +9,7 @@ from typing import Any
 from labferry.alyx.client import AlyxClient
 from labferry.alyx.identity import Identity, who_we_are
 from labferry.config import Alyx
-from labferry.errors import CODES, UnavailableError
+from labferry.errors import CODES, UnavailableError, UnexplainedError
 
 OK, NEEDS_LOGIN, READ_ONLY, UNKNOWN_USER, DOWN = "ok", "needs_login", "read_only", "unknown_user", "down"
 
@@ -27,7 +27,7 @@ def alyx_login(client: AlyxClient, settings: Alyx) -> dict[str, Any]:
     with closing(client):
         try:
             identity = who_we_are(client)
-        except UnavailableError as error:
+        except (UnavailableError, UnexplainedError) as error:
             state = NEEDS_LOGIN if error.code == "alyx_login" else DOWN
             hint = _what_to_write(settings) if state == NEEDS_LOGIN else error.hint
             return {**_fields(client, settings), "state": state, **_problem(error.code, error.message, hint)}
