@@ -565,7 +565,26 @@ CODES: dict[str, Code] = {
     "waiting_signal": Code(
         "detect",
         "no completion signal yet",
-        "The session ends with its flag (raw_session.flag for IBL); see `completion` of the root.",
+        "The session ends with its flag (raw_session.flag for IBL), or when its own files say so; see `completion` of"
+        " the root.",
+    ),
+    "waiting_device": Code(
+        "detect",
+        "a device's files are not all copied",
+        "Look at the copy on that device's computer. If nothing will come from it, remove the device's files from"
+        " `_devices`.",
+    ),
+    "waiting_collection": Code(
+        "detect",
+        "a folder that the experiment description names is missing",
+        'Copy it. If nothing was recorded there, take it out of the description, or set `completion = "flag"` of the'
+        " root.",
+    ),
+    "waiting_size": Code(
+        "detect",
+        "a SpikeGLX recording is not whole",
+        "Nothing to do while it is copied or compressed. If that broke off, copy it again, or set"
+        ' `completion = "flag"` of the root.',
     ),
     "settling": Code(
         "detect",

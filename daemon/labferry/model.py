@@ -236,6 +236,18 @@ def utc_seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
+_DURATIONS = ((86_400.0, "day"), (3600.0, "h"), (60.0, "min"))
+
+
+def duration_text(seconds: float) -> str:
+    """Render a duration in its largest unit: `0.3 s`, `45 s`, `3 min`, `2 h`, `5 days`."""
+    for length, unit in _DURATIONS:
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count:,} {unit}s" if unit == "day" and count > 1 else f"{count:,} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{max(0.0, seconds):.1f} s".replace(".0 s", " s")
+
+
 # --- paths ------------------------------------------------------------------------------------------------
 
 _CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), 127)}

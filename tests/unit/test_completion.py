@@ -273,5 +273,5 @@ def test_the_quiet_period_is_watched_as_often_as_scans_run() -> None:
 
 
 def test_a_rule_of_another_layout_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="spikeglx"):
-        Rules(completion="spikeglx")
+    with pytest.raises(ConfigError, match="manifest"):
+        Rules(completion="manifest")

@@ -294,6 +294,12 @@ def test_reg_16_a_garbage_id_of_connect_personal_is_named(file: ConfigFile) -> N
     assert f"[globus] endpoint is not set, and {client_id} holds no UUID" in line
 
 
+@pytest.mark.parametrize("completion", ["manifest", "metadata"])
+def test_a_rule_of_completion_that_its_layout_does_not_know_is_refused(file: ConfigFile, completion: str) -> None:
+    (line,) = file.errors(VALID + f'completion = "{completion}"\n')
+    assert all(part in line for part in ('[[roots]] "s0" completion', completion, "auto, flag, spikeglx or quiet"))
+
+
 @pytest.mark.parametrize(
     ("table", "key"), [("detection", "consume_flag"), ("registration", "compat_renames")], ids=["flag", "renames"]
 )

@@ -134,6 +134,30 @@ def test_win_04_waiting_signal(world: World) -> None:
     assert found["hint"]
 
 
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        ("no_video", "waiting_collection"),
+        ("no_behaviour", "waiting_collection"),
+        ("waiting_collection", "waiting_collection"),
+        ("waiting_device", "waiting_device"),
+        ("waiting_size", "waiting_size"),
+    ],
+)
+def test_win_04_waiting_collection_and_waiting_device_and_waiting_size_say_for_what_and_how_long(
+    world: World, code: str, verdict: str
+) -> None:
+    row = world.found()
+    world.journal.sessions.looked(row.id, b"-", code, "raw_video_data missing")
+    since = world.time()
+    pass_by(world, 2 * 3600)
+    found = ask(world)
+    assert (found["verdict"], found["code"], found["attention"]) == (verdict, code, False)
+    assert found["message"] == "Not complete yet: raw_video_data missing (2 h)."
+    assert {"what": "waits: raw_video_data missing", "at": since} in found["evidence"]
+    assert "completion" in found["hint"] or "_devices" in found["hint"]
+
+
 def test_win_04_signal_before_data(world: World) -> None:
     row = world.found()
     world.journal.sessions.signal(row.id, FLAG)

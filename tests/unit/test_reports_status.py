@@ -22,6 +22,7 @@ from labferry.engine.reports.health import (
     Severity,
     SilentLane,
     StalledTask,
+    StuckExample,
     StuckSessions,
     conditions,
     promise_holds,
@@ -155,17 +156,49 @@ def test_status_names_paused_kinds_of_lanes(world: World) -> None:
     assert codes(world) == ["lane_paused"]
 
 
+WAITS = {
+    "waiting_signal": "no_signal",
+    "signal_before_data": "signal_before_data",
+    "waiting_device": "late_data",
+    "waiting_collection": "late_data",
+    "no_behaviour": "late_data",
+    "no_video": "late_data",
+    "waiting_size": "late_data",
+    "settling": "never_settles",
+    "temporary_files": "never_settles",
+    "unreadable": "unreadable",
+}
+
+
 def test_status_names_what_waits_for_too_long(world: World) -> None:
-    for number, code in enumerate(["waiting_signal", "waiting_signal", "settling", "unreadable", "signal_before_data"]):
-        row = world.found(f"KS00{number}/2019-04-02/001")
-        world.journal.sessions.looked(row.id, b"-", code, "why")
+    for number, code in enumerate(WAITS):
+        row = world.found(f"KS{number:03d}/2019-04-02/001")
+        world.journal.sessions.looked(row.id, b"-", code, f"why of {code}")
     assert codes(world) == []
     pass_by(world, world.config.detection.stale_after + 1)
     for lane in world.lanes:
         lane.beat("starting", 60.0)
     health = {condition["code"]: condition for condition in status(world.context, world.live)["health"]}
-    assert health.keys() == {"no_signal", "never_settles", "unreadable"}
-    assert str(world.root) in health["unreadable"]["text"]
+    assert health.keys() == set(WAITS.values())
+    for condition, one in health.items():
+        named = [code for code, of in WAITS.items() if of == condition][:3]
+        assert all(f"(why of {code})" in one["text"] for code in named), one["text"]
+        assert one["severity"] == "warning"
+    assert health["late_data"]["text"].startswith("5 sessions without files that should come for too long: ")
+    assert health["late_data"]["text"].endswith(" and 2 more.")
+
+
+def test_sessions_without_any_signal_are_counted_and_the_first_few_named(world: World) -> None:
+    for number in range(500):
+        row = world.found(f"KS{number:03d}/2019-04-02/001")
+        world.journal.sessions.looked(row.id, b"-", "waiting_signal", "no completion signal yet")
+        pass_by(world, 1)
+    pass_by(world, world.config.detection.stale_after)
+    (found,) = [one for one in status(world.context, world.live)["health"] if one["code"] == "no_signal"]
+    named = ", ".join(
+        f"{world.folder_of(f'KS{number:03d}/2019-04-02/001')} (no completion signal yet)" for number in range(3)
+    )
+    assert found["text"] == f"500 sessions without completion signal for too long: {named} and 497 more."
 
 
 def test_status_names_a_root_that_is_gone(world: World) -> None:
@@ -217,9 +250,11 @@ EVERYTHING = Facts(
     silent=[SilentLane("seal-1", "hashing x", 3.0)],
     paused=["register"],
     stuck=[
-        StuckSessions("waiting_signal", 2, 1.0, b"/s0/a"),
-        StuckSessions("settling", 1, 1.0, b"/s0/b"),
-        StuckSessions("unreadable", 1, 1.0, b"/s0/c"),
+        StuckSessions("waiting_signal", 2, 1.0, (StuckExample(b"/s0/a", "no completion signal yet"),)),
+        StuckSessions("settling", 1, 1.0, (StuckExample(b"/s0/b", "nothing changed for 1 of 60 s"),)),
+        StuckSessions("unreadable", 1, 1.0, (StuckExample(b"/s0/c", "cannot be read"),)),
+        StuckSessions("signal_before_data", 1, 1.0, (StuckExample(b"/s0/d", "not one file"),)),
+        StuckSessions("no_video", 1, 1.0, (StuckExample(b"/s0/e", "raw_video_data missing"),)),
     ],
     stalled=[StalledTask("hpc", "f00d", "FILE_NOT_FOUND no such file", 2.0)],
     late=[LateArchive("flatiron", 4, 1.0)],
@@ -251,7 +286,7 @@ def test_only_errors_break_the_promise() -> None:
 def test_health_counts_what_it_does_not_name() -> None:
     texts = {condition.code: condition.text for condition in conditions(EVERYTHING)}
     assert "and 9 more" in texts["near_misses"]
-    assert "/s0/a and 1 more" in texts["no_signal"]
+    assert "/s0/a (no completion signal yet) and 1 more" in texts["no_signal"]
     assert "3 sessions" in texts["attention"]
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from labferry.model import duration_text as duration
 from labferry.model import utc_seconds
 
+__all__ = ["age", "ago", "duration", "local_time", "plural", "size"]
+
 _SIZES = ("kB", "MB", "GB", "TB", "PB")
-_DURATIONS = ((86_400.0, "day"), (3600.0, "h"), (60.0, "min"))
 
 
 def size(count: float) -> str:
@@ -22,15 +24,6 @@ def size(count: float) -> str:
         value, power = value / 1000, power + 1
     digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{digits}f} {_SIZES[power]}"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in its largest unit: `0.3 s`, `45 s`, `3 min`, `2 h`, `5 days`."""
-    for length, unit in _DURATIONS:
-        if seconds >= length:
-            count = int(seconds // length)
-            return plural(count, unit) if unit == "day" else f"{count} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{max(0.0, seconds):.1f} s".replace(".0 s", " s")
 
 
 def age(moment: str | None, now: float) -> str:

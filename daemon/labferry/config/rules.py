@@ -175,6 +175,16 @@ def _writable(parts: Parts) -> Iterator[Problem]:
             yield Problem(("registration", "compat_renames"), needs, value=True)
 
 
+def _completion(parts: Parts) -> Iterator[Problem]:
+    for number, root in parts.roots.items():
+        if root.layout == "ibl" and root.completion in {"manifest", "metadata"}:
+            yield Problem(
+                ("roots", number, "completion"),
+                'is for layout "aind": sessions of layout "ibl" have no such file; write auto, flag, spikeglx or quiet',
+                root.completion,
+            )
+
+
 _RULES: tuple[Callable[[Parts], Iterator[Problem]], ...] = (
     _login,
     _names,
@@ -184,6 +194,7 @@ _RULES: tuple[Callable[[Parts], Iterator[Problem]], ...] = (
     _shown_by_globus,
     _repository,
     _writable,
+    _completion,
     _credentials,
 )
 

@@ -1,8 +1,9 @@
 """Detection room: when is a session complete? A pure state machine over what was seen, without a file or a clock.
 
-A session is complete when its completion signal was seen and nothing changed for the quiet period. "Nothing
-changed" means two equal signatures at least that long apart on the monotonic clock, with no other signature in
-between; file times are never compared with the time of day, because rigs have clocks of their own.
+A session is complete when its completion signal was seen, or its own files say that it is finished, when nothing of
+what they ask for is missing (`evidence`), and when nothing changed for the quiet period. "Nothing changed" means two
+equal signatures at least that long apart on the monotonic clock, with no other signature in between; file times are
+never compared with the time of day, because rigs have clocks of their own.
 
 The caller looks when `Watched.next_look` has come, hands the result to `observe`, and keeps the new state. What it
 keeps in the journal over a restart is the latched signal only: the quiet period starts anew then (ruling 5).
@@ -10,9 +11,10 @@ keeps in the journal over a restart is the latched signal only: the quiet period
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from labferry.detect.evidence import NO_EVIDENCE, Evidence, Finding, judge
 from labferry.detect.signature import Signature, Unreadable
 from labferry.errors import ConfigError
 from labferry.model import show_path
@@ -21,9 +23,8 @@ HINT_CALM = 0.5  # seconds without a further hint before it is worth looking
 SOONEST = 0.01  # seconds; a remainder of the quiet period below this is not worth a look of its own
 NAMED = 20  # paths named in a reason; the rest is counted
 
-# Does a rule of `completion` (configuration) need a signal? `manifest`, `metadata` and `spikeglx` belong to layouts
-# that are not here yet.
-NEEDS_SIGNAL: Mapping[str, bool] = {"auto": True, "flag": True, "quiet": False}
+# The rules of `completion` (configuration): `manifest` and `metadata` belong to layouts that are not here yet.
+RULES_HERE = ("auto", "flag", "spikeglx", "quiet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Rules:
     Attributes
     ----------
     completion : str
-        `auto` and `flag`: only with a completion signal. `quiet`: also without one.
+        One of `RULES_HERE`; what each asks for, `evidence.judge` says.
     quiet, quiet_without_signal : float
         Seconds without a change, after a signal and without one.
     signal_names : tuple of bytes
@@ -57,16 +58,16 @@ class Rules:
     look_at_least_every: float = 3600.0
 
     def __post_init__(self) -> None:
-        if self.completion not in NEEDS_SIGNAL:
+        if self.completion not in RULES_HERE:
             raise ConfigError(
                 f"completion = {self.completion!r} is not available here",
-                f"Use one of: {', '.join(NEEDS_SIGNAL)}.",
+                f"Use one of: {', '.join(RULES_HERE)}.",
             )
 
     @property
     def needs_signal(self) -> bool:
-        """Whether a session without a completion signal stays incomplete for ever."""
-        return NEEDS_SIGNAL[self.completion]
+        """Whether sessions end by a signal, or (`auto`) by something as good as one."""
+        return self.completion in {"auto", "flag"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ class Watched:
         Seconds to the next look while nothing happens.
     hinted_at : float or None
         The first hint that no look has answered yet.
+    again : bool
+        It was complete before, and something changed.
     """
 
     signal_seen: bool = False
@@ -101,6 +104,7 @@ class Watched:
     next_look: float = 0.0
     interval: float = 0.0
     hinted_at: float | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class Settling:
     Attributes
     ----------
     code : str
-        `waiting_signal`, `settling`, `temporary_files`, `unreadable` or `signal_before_data`.
+        `waiting_signal`, `settling`, `temporary_files`, `unreadable`, `signal_before_data`, or that of a `Finding`.
     why : str
         One sentence for the operator.
     since : float
@@ -127,10 +131,10 @@ class Settling:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Signal and quiet: the session can be sealed.
+    """All there and quiet: the session can be sealed.
 
-    `signature` is what stood still since `since` (monotonic seconds); `signal_seen` is false only where the rules
-    allow a session without signal.
+    `signature` is what stood still since `since` (monotonic seconds); `signal_seen` is false only where no signal is
+    needed.
     """
 
     signature: Signature
@@ -142,7 +146,12 @@ Verdict = Settling | Complete
 
 
 def observe(
-    state: Watched, signature: Signature | None, signal_seen: bool, now: float, rules: Rules
+    state: Watched,
+    signature: Signature | None,
+    signal_seen: bool,
+    now: float,
+    rules: Rules,
+    evidence: Evidence = NO_EVIDENCE,
 ) -> tuple[Watched, Verdict]:
     """Take one look at a session into account.
 
@@ -159,6 +168,8 @@ def observe(
         the quiet period must not begin before that.
     rules : Rules
         Of the session's root.
+    evidence : Evidence
+        What the session's own files say.
 
     Returns
     -------
@@ -172,7 +183,7 @@ def observe(
 
     quiet = rules.quiet if latched else rules.quiet_without_signal
     quiet_since = unchanged_since if signal_since is None else max(unchanged_since, signal_since)
-    code, why = _obstacle(signature, latched, rules)
+    code, why = _obstacle(signature, latched, rules, judge(evidence, rules.completion, again=state.again))
     remaining = quiet - (now - quiet_since)
     seen = replace(
         state,
@@ -214,17 +225,19 @@ def hinted(state: Watched, now: float, rules: Rules, *, signal_seen: bool = Fals
     )
 
 
-def _obstacle(signature: Signature | None, signal_seen: bool, rules: Rules) -> tuple[str, str]:
+def _obstacle(signature: Signature | None, signal_seen: bool, rules: Rules, finding: Finding) -> tuple[str, str]:
     """Return code and sentence of what stands in the way apart from the quiet period; empty when nothing does."""
     if signature is None:
         return "unreadable", "the folder is not there"
     if signature.unreadable:
         return "unreadable", f"cannot be read: {_names([_cause(entry) for entry in signature.unreadable])}"
-    if not signal_seen and rules.needs_signal:
-        return "waiting_signal", f"no completion signal yet ({_shown(rules.signal_names)})"
+    if not signature.files and signal_seen:
+        return "signal_before_data", "the completion signal is there, but not one file"
+    if signature.files and finding.code and not signature.temporary:
+        return finding.code, finding.why
+    if not signal_seen and finding.not_ended:
+        return "waiting_signal", f"no completion signal yet ({_shown(rules.signal_names)}; {finding.not_ended})"
     if not signature.files:
-        if signal_seen:
-            return "signal_before_data", "the completion signal is there, but not one file"
         return "settling", "the folder is empty"
     if signature.temporary:
         return "temporary_files", f"still being written: {_shown(signature.temporary)}"

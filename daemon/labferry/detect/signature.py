@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from labferry.sessions.walk import walk_session
+from labferry.sessions.walk import WalkedFile, walk_session
 
 TEMPORARY_SUFFIXES = (b".part", b".filepart", b".tmp")
 # rsync writes `.NAME.XXXXXX`, six random letters and digits. Six lower-case letters are taken for an extension:
@@ -82,7 +82,11 @@ def signal_present(session_dir: bytes, names: Iterable[bytes]) -> bool:
     return False
 
 
-def take_signature(session_dir: bytes, ignore: Callable[[bytes], bool] = is_about_transfer) -> Signature:
+def take_signature(
+    session_dir: bytes,
+    ignore: Callable[[bytes], bool] = is_about_transfer,
+    onlooker: Callable[[WalkedFile], None] | None = None,
+) -> Signature:
     """Walk over a session's folder once.
 
     Parameters
@@ -91,6 +95,8 @@ def take_signature(session_dir: bytes, ignore: Callable[[bytes], bool] = is_abou
         The folder.
     ignore : callable
         Tells of a path relative to it whether the file is no part of the signature.
+    onlooker : callable or None
+        Is shown everything the walk passes by, also what is no part of the signature.
 
     Returns
     -------
@@ -102,6 +108,8 @@ def take_signature(session_dir: bytes, ignore: Callable[[bytes], bool] = is_abou
     unreadable = []
     files = size = newest = 0
     for walked in walk_session(session_dir):
+        if onlooker is not None:
+            onlooker(walked)
         if ignore(walked.path):
             continue
         if walked.error:

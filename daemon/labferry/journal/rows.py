@@ -344,7 +344,7 @@ class CopyRow(_FromRow):
 
 @dataclass(frozen=True, slots=True)
 class StuckRow(_FromRow):
-    """Sessions that detection has waited for, by reason; `example` is the id of the one it waited for longest."""
+    """One of the sessions that detection has waited for longest by the same reason, and how many there are."""
 
     code: str
     sessions: int

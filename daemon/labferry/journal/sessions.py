@@ -76,9 +76,9 @@ class Sessions:
         found = self._db.read(_SQL["counts_below"], {"root": root, "folder": folder})
         return {row["state"]: row["sessions"] for row in found}
 
-    def stuck(self, before: float) -> list[StuckRow]:
-        """Return what detection has waited for since before a time, in epoch seconds."""
-        return [StuckRow.of(row) for row in self._db.read(_SQL["stuck"], {"before": before})]
+    def stuck(self, before: float, named: int) -> list[StuckRow]:
+        """Return what detection has waited for since before a time, in epoch seconds: `named` sessions per reason."""
+        return [StuckRow.of(row) for row in self._db.read(_SQL["stuck"], {"before": before, "named": named})]
 
     def root_paths(self) -> dict[str, bytes]:
         """Return where every root is, or was when it was last configured."""

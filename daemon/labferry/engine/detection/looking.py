@@ -7,7 +7,9 @@ import os
 import structlog
 
 from labferry.detect.completion import Complete, Settling, Watched, hinted, observe
-from labferry.detect.signature import signal_present, take_signature
+from labferry.detect.evidence import NO_EVIDENCE
+from labferry.detect.signature import signal_present
+from labferry.detect.witness import Witness
 from labferry.engine.detection.roots import SIGNALS, RootState, Tracked
 from labferry.engine.wakeup import Wakeup
 from labferry.journal import Journal
@@ -40,8 +42,10 @@ class Looking:
             del state.tracked[path]
         for path, row in rows.items():
             if path not in state.tracked and state.known.get(path, (0, False))[1]:
-                watched = Watched(signal_seen=_may_settle(row, state), next_look=self._clock.monotonic())
-                state.tracked[path] = Tracked(row.id, path, watched)
+                watched = Watched(
+                    signal_seen=_may_settle(row, state), next_look=self._clock.monotonic(), again=row.generation > 0
+                )
+                state.tracked[path] = Tracked(row.id, path, watched, Witness(state.rules.completion))
         for tracked in state.tracked.values():
             self._look_for_signal(state, tracked)
 
@@ -56,10 +60,12 @@ class Looking:
         """Look into one unfinished session; make it work, and return True, when it is complete."""
         folder = os.path.join(state.path, tracked.path)
         self._look_for_signal(state, tracked)
-        signature = take_signature(folder) if os.path.isdir(folder) else None
+        signature, evidence = tracked.witness.look(folder) if os.path.isdir(folder) else (None, NO_EVIDENCE)
         # The time after the walk: what was seen at its beginning may have changed before its end.
         now = self._clock.monotonic()
-        tracked.state, verdict = observe(tracked.state, signature, tracked.state.signal_seen, now, state.rules)
+        tracked.state, verdict = observe(
+            tracked.state, signature, tracked.state.signal_seen, now, state.rules, evidence
+        )
         match verdict:
             case Complete():
                 self._journal.sessions.complete(
@@ -73,9 +79,11 @@ class Looking:
                 self._wakeup.ring()
             case Settling():
                 digest = signature.digest if signature else None
-                if tracked.written != (digest, verdict.code):
+                # How long it has been quiet is in the sentence too, and not worth a commit at every look.
+                news = (digest, verdict.code, "" if verdict.code == "settling" else verdict.why)
+                if tracked.written != news:
                     self._journal.sessions.looked(tracked.id, digest, verdict.code, verdict.why)
-                    tracked.written = (digest, verdict.code)
+                    tracked.written = news
         return isinstance(verdict, Complete)
 
     def _look_for_signal(self, state: RootState, tracked: Tracked) -> None:

@@ -13,6 +13,7 @@ from labferry.detect.foldertimes import Folders
 from labferry.detect.scan import NearMiss
 from labferry.detect.scanner import Scanner
 from labferry.detect.watch import network_mount
+from labferry.detect.witness import Witness
 from labferry.engine.history.meeting import UNREGISTERED
 from labferry.journal import Journal
 from labferry.sessions.layout import Layout
@@ -45,7 +46,8 @@ class Tracked:
     id: int
     path: bytes
     state: Watched
-    written: tuple[bytes | None, str] = (None, "")
+    witness: Witness
+    written: tuple[bytes | None, str, str] = (None, "", "")
 
 
 @dataclass(slots=True)

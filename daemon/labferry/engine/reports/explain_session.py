@@ -9,6 +9,7 @@ from labferry.engine.context import ALYX, Context
 from labferry.engine.dependencies import Dependency, Health
 from labferry.engine.detection.roots import RootFacts
 from labferry.engine.planning import needs_of
+from labferry.engine.reports.explain_settling import explain_settling
 from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.sessions import attention
 from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
@@ -24,12 +25,6 @@ BLOCKED_VERDICTS = {
     "same_session_elsewhere": Verdict.SAME_SESSION_ELSEWHERE,
     "changed_after_archive": Verdict.CHANGED_AFTER_ARCHIVE,
     "unreadable": Verdict.UNREADABLE,
-}
-WAITING_VERDICTS = {
-    "waiting_signal": Verdict.WAITING_SIGNAL,
-    "signal_before_data": Verdict.SIGNAL_BEFORE_DATA,
-    "unreadable": Verdict.UNREADABLE,
-    "never_settles": Verdict.NEVER_SETTLES,
 }
 LEFT_ALONE = (SessionState.ADOPTED, SessionState.IGNORED)
 OF_OLD = {
@@ -109,7 +104,7 @@ def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[Jo
         message = f"Not complete yet: root {row.root} is not in the configuration any more."
         return Explanation(Verdict.WAITING_DEPENDENCY, message, "root_unknown")
     if row.complete_at is None:
-        return _settling(context, row)
+        return explain_settling(context, row)
     if first is None:
         return Explanation(
             Verdict.IGNORED_RULE,
@@ -149,27 +144,6 @@ def _of_old(row: SessionRow) -> Explanation:
         )
     verdict, beginning = OF_OLD[row.history]
     return Explanation(verdict, f"It was there before labferry and {beginning}: {row.history_why}.", row.history_code)
-
-
-def _settling(context: Context, row: SessionRow) -> Explanation:
-    """Return what detection waits for."""
-    settings = context.config
-    code = row.wait_code or ""
-    verdict = WAITING_VERDICTS.get(code, Verdict.SETTLING)
-    waited = context.clock.now() - (row.first_seen_at if row.wait_since is None else row.wait_since)
-    if verdict is Verdict.SETTLING and waited > settings.detection.stale_after:
-        verdict, code = Verdict.NEVER_SETTLES, "never_settles"
-    root = context.root_of(row)
-    quiet = settings.quiet(root) if row.signal else settings.quiet_without_signal(root)
-    since = Fact(f"waits: {row.wait_why}", row.wait_since) if row.wait_why else Fact("not looked into yet")
-    upcoming = None
-    if verdict is Verdict.SETTLING:
-        soonest = None if row.signature_at is None else max(context.clock.now(), row.signature_at + quiet)
-        upcoming = Fact(f"complete, if nothing changes for {quiet:g} s", soonest)
-    elif verdict is Verdict.WAITING_SIGNAL:
-        upcoming = Fact("the completion signal appears")
-    why = row.wait_why or "it was found and is looked into next"
-    return Explanation(verdict, f"Not complete yet: {why}.", code, evidence=(since,), next=upcoming)
 
 
 def _working(context: Context, live: LiveState, job: JobRow) -> Explanation:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from labferry.engine.dependencies import Dependency, Health
 from labferry.engine.detection.roots import RootFacts
 from labferry.model import show_path
 
-NAMED = 3  # folders named in one sentence
+NAMED = 3  # folders or sessions named in one sentence
 
 
 class Severity(StrEnum):
@@ -35,6 +36,8 @@ CONDITIONS: dict[str, tuple[Severity, str]] = {
     "lane_paused": (Severity.WARNING, "An operator paused a part of the work"),
     "attention": (Severity.WARNING, "Sessions need a person"),
     "no_signal": (Severity.WARNING, "Sessions have no completion signal for long"),
+    "signal_before_data": (Severity.WARNING, "Sessions have a completion signal and no data for long"),
+    "late_data": (Severity.WARNING, "Sessions wait long for files that should come"),
     "never_settles": (Severity.WARNING, "Sessions do not come to rest"),
     "unreadable": (Severity.WARNING, "Sessions cannot be read"),
     "archive_late": (Severity.WARNING, "Sessions wait long for Alyx to move them"),
@@ -71,14 +74,21 @@ class SilentLane:
     since: float
 
 
+class StuckExample(NamedTuple):
+    """A session's folder, and what it waits for."""
+
+    folder: bytes
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class StuckSessions:
-    """Sessions that have waited in detection for too long, by reason; `example` is one of their folders."""
+    """Sessions that have waited in detection for too long, by reason; `examples` are the first few."""
 
     code: str
     sessions: int
     since: float
-    example: bytes
+    examples: tuple[StuckExample, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +183,7 @@ def _all(facts: Facts) -> Iterator[Condition]:
         yield from _of_root(root)
     for name in facts.paused:
         yield Condition("lane_paused", f"Lane {name} takes no work; `labferry resume` lets it go on.")
-    for stuck in facts.stuck:
-        yield _stuck(stuck)
+    yield from _stuck(facts.stuck)
     for late in facts.late:
         text = f"{_sessions(late.sessions)} not in {late.target} yet: Alyx moves them, look at its own transfers."
         yield Condition("archive_late", text, late.since)
@@ -196,19 +205,37 @@ def _of_root(root: RootFacts) -> Iterator[Condition]:
         yield Condition("near_misses", f"Root {root.name}: {named}{more}.")
 
 
-_STUCK_CODES = {"waiting_signal": "no_signal", "signal_before_data": "no_signal", "unreadable": "unreadable"}
+_STUCK = {
+    "waiting_signal": "no_signal",
+    "signal_before_data": "signal_before_data",
+    "waiting_device": "late_data",
+    "waiting_collection": "late_data",
+    "no_behaviour": "late_data",
+    "no_video": "late_data",
+    "waiting_size": "late_data",
+    "unreadable": "unreadable",
+}
 _STUCK_TEXTS = {
-    "waiting_signal": "without completion signal",
+    "no_signal": "without completion signal",
     "signal_before_data": "with a completion signal and without data",
+    "late_data": "without files that should come",
     "unreadable": "with something that cannot be read",
+    "never_settles": "that keep changing",
 }
 
 
-def _stuck(stuck: StuckSessions) -> Condition:
-    what = _STUCK_TEXTS.get(stuck.code, "that keep changing")
-    text = f"{_sessions(stuck.sessions)} {what} for too long: {show_path(stuck.example)}"
-    more = f" and {stuck.sessions - 1} more." if stuck.sessions > 1 else "."
-    return Condition(_STUCK_CODES.get(stuck.code, "never_settles"), text + more, stuck.since)
+def _stuck(found: Sequence[StuckSessions]) -> Iterator[Condition]:
+    """Yield one condition for all reasons of one kind."""
+    for condition, text in _STUCK_TEXTS.items():
+        kind = [stuck for stuck in found if _STUCK.get(stuck.code, "never_settles") == condition]
+        if not kind:
+            continue
+        count = sum(stuck.sessions for stuck in kind)
+        examples = [example for stuck in kind for example in stuck.examples][:NAMED]
+        named = ", ".join(f"{show_path(example.folder)} ({example.why})" for example in examples)
+        more = f" and {count - len(examples)} more" if count > len(examples) else ""
+        since = min(stuck.since for stuck in kind)
+        yield Condition(condition, f"{_sessions(count)} {text} for too long: {named}{more}.", since)
 
 
 def _left_out(files: LeftOut) -> Condition:

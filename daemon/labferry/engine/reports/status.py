@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from labferry import __version__
@@ -11,12 +12,14 @@ from labferry.engine.context import Context
 from labferry.engine.detection.roots import RootFacts
 from labferry.engine.planning import filled_through_globus
 from labferry.engine.reports.health import (
+    NAMED,
     Condition,
     Facts,
     LateArchive,
     LeftOut,
     SilentLane,
     StalledTask,
+    StuckExample,
     StuckSessions,
     conditions,
 )
@@ -70,11 +73,7 @@ def current_conditions(context: Context, live: LiveState, attention: int | None 
             journal_problem=journal.problem,
             silent=_silent(context, live),
             paused=live.paused(),
-            stuck=[
-                StuckSessions(row.code, row.sessions, row.since, session_folder(context, example))
-                for row in journal.sessions.stuck(stale_before)
-                if (example := journal.sessions.get(row.example)) is not None
-            ],
+            stuck=stuck_sessions(context, stale_before),
             stalled=_stalled(context),
             late=_late(context, stale_before),
             left_out=_left_out(context),
@@ -82,6 +81,18 @@ def current_conditions(context: Context, live: LiveState, attention: int | None 
             attention_since=journal.jobs.blocked_since(),
         )
     )
+
+
+def stuck_sessions(context: Context, before: float) -> list[StuckSessions]:
+    """Return what detection has waited for since before a time, by reason, with the first few sessions."""
+    found: dict[str, StuckSessions] = {}
+    for row in context.journal.sessions.stuck(before, NAMED):
+        session = context.journal.sessions.get(row.example)
+        if session is not None:
+            stuck = found.setdefault(row.code, StuckSessions(row.code, row.sessions, row.since))
+            example = StuckExample(session_folder(context, session), session.wait_why or "")
+            found[row.code] = replace(stuck, examples=(*stuck.examples, example))
+    return list(found.values())
 
 
 def condition_fields(condition: Condition) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from labferry.sessions.record.remark import Remark
 FILE_NAME = b"_ibl_experiment.description.yaml"
 DESCRIPTION_LIMIT = 256 * 1024  # bytes; real ones have two or three thousand
 KNOWN_VERSION = (1, 0, 0)
-_FILE_NAMES = re.compile(rb"_ibl_experiment\.description.*\.yaml")
+FILE_NAMES = re.compile(rb"_ibl_experiment\.description.*\.yaml")
 _COLLECTION = re.compile(r"[\w.#-]+(?:/[\w.#-]+)*", re.ASCII)
 _GLOB = re.compile(r"[*?\[\]!]")  # devices may name several folders at once: `raw_imaging_data_*`
 _VERSION = re.compile(r"\d{1,6}(?:\.\d{1,6}){0,3}", re.ASCII)
@@ -114,7 +114,7 @@ def read_description(folder: SessionFolder) -> Description:
     BlockedError
         `bad_description`, `unreadable`.
     """
-    found = [name for name in folder.names() if _FILE_NAMES.fullmatch(name)]
+    found = [name for name in folder.names() if FILE_NAMES.fullmatch(name)]
     if not found:
         return Description()
     if FILE_NAME not in found and len(found) > 1:

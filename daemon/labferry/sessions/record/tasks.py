@@ -20,7 +20,7 @@ from labferry.sessions.session import Session
 
 BEHAVIOUR = b"raw_behavior_data"  # where one task's data lie that no description names
 _CHAINED = re.compile(rb"raw_task_data_\d+")
-_SETTINGS = re.compile(rb"_iblrig_taskSettings\.raw.*\.json")
+SETTINGS_NAMES = re.compile(rb"_iblrig_taskSettings\.raw.*\.json")
 _TRIALS = re.compile(rb"_iblrig_taskData\.raw.*\.jsonable")
 
 
@@ -65,7 +65,7 @@ def task_collections(folder: SessionFolder, description: Description) -> tuple[b
     if description.task_collections:
         return tuple(os.fsencode(collection) for collection in description.task_collections)
     usual = [name for name in folder.names() if name == BEHAVIOUR or _CHAINED.fullmatch(name)]
-    return tuple(name for name in usual if any(_SETTINGS.fullmatch(file) for file in folder.names(name)))
+    return tuple(name for name in usual if any(SETTINGS_NAMES.fullmatch(file) for file in folder.names(name)))
 
 
 def read_tasks(
@@ -97,7 +97,7 @@ def _read_task(folder: SessionFolder, collection: bytes, session: Session, timez
 
 
 def _read_settings(folder: SessionFolder, collection: bytes, timezone: tzinfo | None) -> tuple[TaskSettings, str]:
-    path = _only(folder, collection, _SETTINGS, "corrupt_settings")
+    path = _only(folder, collection, SETTINGS_NAMES, "corrupt_settings")
     content = None if path is None else folder.read(path, SETTINGS_LIMIT, "corrupt_settings")
     if path is None or content is None:
         raise BlockedError("no_settings", f"{show_path(collection)} holds no task settings (_iblrig_taskSettings.raw)")

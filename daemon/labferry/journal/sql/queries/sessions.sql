@@ -42,10 +42,15 @@ SELECT state, count(*) AS sessions FROM session_status
 WHERE root = :root AND (:folder = X'' OR path >= CAST(:folder || '/' AS BLOB) AND path < CAST(:folder || '0' AS BLOB))
 GROUP BY state
 
+-- Of every reason as many sessions as are named, those that wait longest first.
 -- name: stuck
-SELECT coalesce(wait_code, '') AS code, count(*) AS sessions, min(wait_since) AS since, id AS example FROM session
-WHERE complete_at IS NULL AND history IS NULL AND vanished_at IS NULL AND held_at IS NULL AND wait_since < :before
-GROUP BY code
+SELECT code, sessions, since, example FROM (
+  SELECT coalesce(wait_code, '') AS code, wait_since AS since, id AS example,
+    count(*) OVER (PARTITION BY wait_code) AS sessions,
+    row_number() OVER (PARTITION BY wait_code ORDER BY wait_since, id) AS place
+  FROM session
+  WHERE complete_at IS NULL AND history IS NULL AND vanished_at IS NULL AND held_at IS NULL AND wait_since < :before)
+WHERE place <= :named ORDER BY since, example
 
 -- name: root_paths
 SELECT name, path FROM root
@@ -63,9 +68,17 @@ VALUES (:root, :path, :layout, :subject, :date, :number, :lab, :history, :histor
 UPDATE session SET signal = :signal, signal_seen_at = :now, updated_at = :now
 WHERE id = :id AND signal_seen_at IS NULL
 
+-- It waits for the same thing as before when the code is the same, or another name of the same: a copy gives a name
+-- that is temporary to one file after the other, and the missing folders come one after the other.
 -- name: looked
 UPDATE session SET signature = :signature, signature_at = :now, wait_code = :code, wait_why = :why,
-  wait_since = CASE WHEN wait_code IS :code THEN wait_since ELSE :now END, updated_at = :now
+  wait_since = CASE
+    WHEN wait_code IS :code THEN wait_since
+    WHEN wait_code IN ('settling', 'temporary_files') AND :code IN ('settling', 'temporary_files') THEN wait_since
+    WHEN wait_code IN ('waiting_collection', 'no_video', 'no_behaviour')
+      AND :code IN ('waiting_collection', 'no_video', 'no_behaviour') THEN wait_since
+    ELSE :now END,
+  updated_at = :now
 WHERE id = :id
 
 -- name: complete

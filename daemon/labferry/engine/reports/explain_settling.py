@@ -1,0 +1,55 @@
+"""Why a session is not complete yet: what detection waits for, since when, and what to do."""
+
+from __future__ import annotations
+
+from labferry.engine.context import Context
+from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
+from labferry.errors import CODES
+from labferry.journal.rows import SessionRow
+from labferry.model import duration_text
+
+WAITING_VERDICTS = {
+    "waiting_signal": Verdict.WAITING_SIGNAL,
+    "waiting_device": Verdict.WAITING_DEVICE,
+    "waiting_collection": Verdict.WAITING_COLLECTION,
+    "no_behaviour": Verdict.WAITING_COLLECTION,
+    "no_video": Verdict.WAITING_COLLECTION,
+    "waiting_size": Verdict.WAITING_SIZE,
+    "signal_before_data": Verdict.SIGNAL_BEFORE_DATA,
+    "unreadable": Verdict.UNREADABLE,
+    "never_settles": Verdict.NEVER_SETTLES,
+}
+UPCOMING = {
+    Verdict.WAITING_SIGNAL: "the completion signal appears",
+    Verdict.WAITING_COLLECTION: "the folder and its files appear",
+    Verdict.WAITING_DEVICE: "the status files in `_devices` say that everything is copied",
+    Verdict.WAITING_SIZE: "the recording gets its full size",
+    Verdict.SIGNAL_BEFORE_DATA: "the first file appears",
+}
+WORTH_TELLING = 60.0  # seconds of waiting
+
+
+def explain_settling(context: Context, row: SessionRow) -> Explanation:
+    """Explain a session whose folder is there and which is not complete."""
+    code = row.wait_code or ""
+    verdict = WAITING_VERDICTS.get(code, Verdict.SETTLING)
+    waited = context.clock.now() - (row.first_seen_at if row.wait_since is None else row.wait_since)
+    if verdict is Verdict.SETTLING and waited > context.config.detection.stale_after:
+        verdict, code = Verdict.NEVER_SETTLES, "never_settles"
+    since = Fact(f"waits: {row.wait_why}", row.wait_since) if row.wait_why else Fact("not looked into yet")
+    why = row.wait_why or "it was found and is looked into next"
+    how_long = f" ({duration_text(waited)})" if verdict is not Verdict.SETTLING and waited >= WORTH_TELLING else ""
+    upcoming = _quiet(context, row) if verdict is Verdict.SETTLING else None
+    if verdict in UPCOMING:
+        upcoming = Fact(UPCOMING[verdict])
+    hint = CODES["waiting_collection"].hint if verdict is Verdict.WAITING_COLLECTION else ""
+    message = f"Not complete yet: {why}{how_long}."
+    return Explanation(verdict, message, code, hint, evidence=(since,), next=upcoming)
+
+
+def _quiet(context: Context, row: SessionRow) -> Fact:
+    """Return when the session may be complete at the earliest."""
+    root = context.root_of(row)
+    quiet = context.config.quiet(root) if row.signal else context.config.quiet_without_signal(root)
+    soonest = None if row.signature_at is None else max(context.clock.now(), row.signature_at + quiet)
+    return Fact(f"complete, if nothing changes for {quiet:g} s", soonest)
