@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import pytest
 
+from support.recordings import MANY_BYTES, header, meta
+
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 IBL_DATASETS = SHARED / "data" / "ibl" / "datasets.csv"
 needs_shared = pytest.mark.skipif(not IBL_DATASETS.is_file(), reason="needs the reference data in ../shared")
@@ -79,6 +81,8 @@ def build_real_tree(
                 key = f"{row['session_path']}/{row['rel_path']}"
                 _fill(target, key, int(row["file_size"] or MISSING_SIZE), cap, large)
     listed = tuple(_session(dest, path, with_labs, tuple(files)) for path, files in sessions.items())
+    for session in listed:
+        _describe_recordings(session)
     return (*listed, *_copy_raw(dest, raw, with_labs))
 
 
@@ -125,6 +129,19 @@ def _write_settings(target: Path, model: Path, session: RealSession) -> None:
         "SUBJECT_NAME": session.subject,
     }
     target.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def _describe_recordings(session: RealSession) -> None:
+    """Let the files beside every compressed recording say how large it is here."""
+    for recording in session.folder.rglob("*.cbin"):
+        size = recording.stat().st_size
+        _say(recording.with_suffix(".meta"), meta(MANY_BYTES))
+        _say(recording.with_suffix(".ch"), header(size))
+
+
+def _say(target: Path, content: bytes) -> None:
+    """Give a file other content, and leave its size if that is enough."""
+    target.write_bytes(content.ljust(target.stat().st_size, b"\n"))
 
 
 def _fill(target: Path, key: str, size: int, cap: int, large: Literal["cut", "sparse"]) -> None:

@@ -20,6 +20,11 @@ DONE_STATES = frozenset({SessionState.REGISTERED, SessionState.ARCHIVED})
 
 _SETTLING = {
     "waiting_signal": "waits for the flag",
+    "waiting_device": "waits for a device",
+    "waiting_collection": "waits for a folder",
+    "no_behaviour": "waits for a folder",
+    "no_video": "waits for a folder",
+    "waiting_size": "recording grows",
     "settling": "waits for quiet",
     "temporary_files": "files still grow",
     "signal_before_data": "flag before the data",
