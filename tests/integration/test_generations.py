@@ -16,10 +16,13 @@ from labferry.detect.cadence import DAY, HOUR
 from labferry.engine.reports.status import current_conditions
 from labferry.model import FileFate, JobState, SessionState
 from support.past import DATASETS, SESSION, Past, md5_of
+from support.recordings import header, meta
 
 LATE = "alf/_ibl_wheel.timestamps.npy"
-BIN = "raw_ephys_data/probe00/rec_g0_t0.imec0.ap.bin"
-CBIN = "raw_ephys_data/probe00/_spikeglx_ephysData_g0_t0.imec0.ap.cbin"
+BIN = "raw_ephys_data/probe00/rec_g0_t0.imec0.bin"
+RECORDING = "raw_ephys_data/probe00/_spikeglx_ephysData_g0_t0.imec0.ap"
+CBIN = f"{RECORDING}.cbin"
+COMPRESSED = {CBIN: b"compressed", f"{RECORDING}.ch": header(10), f"{RECORDING}.meta": meta()}
 
 
 @pytest.fixture
@@ -116,21 +119,22 @@ def test_ruling_01_a_bin_that_was_compressed_two_days_later(lab: Past) -> None:
     others = len(b"not a dataset")
     assert (files(lab)["unmatched"], files(lab)["unmatched_bytes"]) == (3, others + 70), "with the note and the flag"
     pass_by(lab, 2 * DAY)
-    place(folder, CBIN, b"compressed")
+    for name, content in COMPRESSED.items():
+        place(folder, name, content)
     (folder / BIN).unlink()
     pass_by(lab, 2 * HOUR)
-    assert posted(lab) == [CBIN]
+    assert posted(lab) == list(COMPRESSED)
     assert archived(lab)[Path(CBIN).name] == b"compressed"
     assert lab.row().state is SessionState.ARCHIVED
     (left,) = lab.journal.files.left_behind(lab.row().id, 10)
     assert (left.path, left.code, left.fate) == (os.fsencode(BIN), "removed_unarchived", FileFate.EXCLUDED)
     counts = files(lab)
     assert (counts["unmatched"], counts["unmatched_bytes"], counts["never_archived"]) == (2, others, 1)
-    assert counts["total"] == len(DATASETS) + 3
+    assert counts["total"] == len(DATASETS) + 2 + len(COMPRESSED)
     told = [fact["what"] for fact in lab.explain()["evidence"]]
     assert any("never archived" in what and BIN in what for what in told)
     pass_by(lab, 30 * DAY, step=HOUR)
-    assert posted(lab) == [CBIN]
+    assert posted(lab) == list(COMPRESSED)
     assert lab.row().generation == 2
 
 
