@@ -19,6 +19,8 @@ TEMPORARY_SUFFIXES = (b".part", b".filepart", b".tmp")
 # `.settings.backup` must not hold a session for ever, and chance gives them to one file in two hundred.
 RSYNC_TEMPORARY = re.compile(rb"\..+\.(?![a-z]{6}\Z)[A-Za-z0-9]{6}", re.DOTALL)
 DEVICES = b"_devices/"
+_DIGEST = 16  # bytes
+NOTHING_THERE = hashlib.blake2b(digest_size=_DIGEST).digest()  # the digest of a folder without a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def take_signature(
         newest = max(newest, version.mtime_ns)
         if is_temporary(walked.path):
             temporary.append(walked.path)
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=_DIGEST)
     for record in sorted(records):
         digest.update(record + b"\0")
     return Signature(

@@ -58,6 +58,10 @@ class Sessions:
         """Return the sessions of a subject, date and number; more than one means duplicates."""
         return self._rows("by_key", subject=subject, date=date, number=number)
 
+    def same_files(self, session_id: int) -> list[SessionRow]:
+        """Return other sessions whose files are the very same as this one's were; those that are there first."""
+        return self._rows("same_files", id=session_id)
+
     def by_eid(self, eid: str) -> list[SessionRow]:
         """Return the sessions with this Alyx id."""
         return self._rows("by_eid", eid=eid)

@@ -12,6 +12,7 @@ from typing import Any
 from labferry.detect.scan import LINK_RULE
 from labferry.engine.context import Context
 from labferry.engine.detection.roots import RootFacts
+from labferry.engine.reports.explain_description import described
 from labferry.engine.reports.explain_file import explain_inside
 from labferry.engine.reports.explain_session import explain_session, frozen
 from labferry.engine.reports.find import find
@@ -113,7 +114,8 @@ def _explain_place(context: Context, live: LiveState, place: Place) -> Explanati
             if look.standing is Standing.MISSING and context.journal.files.at(row.id, parsed.below) is None:
                 raise _missing(place, look, parsed)
             return explain_inside(context, row, parsed.below, is_folder=look.standing is Standing.FOLDER)
-        return explain_session(context, live, row, is_there=look.standing is not Standing.MISSING)
+        found = explain_session(context, live, row, is_there=look.standing is not Standing.MISSING)
+        return described(found, place.absolute) if look.standing is Standing.FOLDER else found
     if look.standing is Standing.UNREADABLE:
         return _unreadable(look)
     if look.standing is Standing.FILE and not isinstance(parsed, Inside):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from labferry.detect.signature import NOTHING_THERE
 from labferry.engine.context import ALYX, Context
 from labferry.engine.dependencies import Dependency, Health
 from labferry.engine.detection.roots import RootFacts
 from labferry.engine.planning import needs_of
 from labferry.engine.reports.explain_settling import explain_settling
 from labferry.engine.reports.live import LiveState
+from labferry.engine.reports.places import session_folder
 from labferry.engine.reports.sessions import attention
 from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
 from labferry.journal.rows import JobRow, SessionRow, TransferRow
@@ -26,6 +28,7 @@ BLOCKED_VERDICTS = {
     "changed_after_archive": Verdict.CHANGED_AFTER_ARCHIVE,
     "unreadable": Verdict.UNREADABLE,
 }
+FINDINGS = frozenset({"no_behaviour", "no_video", "test_user"})
 LEFT_ALONE = (SessionState.ADOPTED, SessionState.IGNORED)
 OF_OLD = {
     History.ADOPTED: (Verdict.ADOPTED, "is taken over as it is"),
@@ -62,8 +65,18 @@ def explain_session(context: Context, live: LiveState, row: SessionRow, *, is_th
     needs = attention(context, row)
     if needs is not None and not found.code:
         found = replace(found, code=needs["code"], hint=needs["hint"], message=f"{found.message} {needs['message']}")
+    if not found.code:
+        found = _with_finding(context, row, found)
     evidence = (*found.evidence, *_evidence(context, live, row, jobs))
     return replace(found, evidence=evidence, attention=needs is not None)
+
+
+def _with_finding(context: Context, row: SessionRow, found: Explanation) -> Explanation:
+    """Add what keeps nothing waiting and is worth a code all the same: the session is not what it could be."""
+    for code, text in context.journal.sessions.remarks(row.id):
+        if code in FINDINGS:
+            return replace(found, code=code, message=f"{found.message} {text[0].upper()}{text[1:]}.")
+    return found
 
 
 def _matters(context: Context, job: JobRow, row: SessionRow) -> bool:
@@ -81,13 +94,16 @@ def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[Jo
     """Return the verdict: what is finished, else what stands in the way, from the outside to the inside."""
     first = jobs[0] if jobs else None
     root = live.root(row.root)
+    gone = row.vanished_at is not None or not is_there
+    if gone and (root is None or not root.frozen) and (moved := _moved(context, row)) is not None:
+        return moved
     if row.state in LEFT_ALONE:
         return _of_old(row)
     if row.complete_at is not None and jobs and all(job.state is JobState.DONE for job in jobs):
         return _finished(row, jobs)
     if root is not None and root.frozen:
         return frozen(root)
-    if row.vanished_at is not None or not is_there:
+    if gone:
         return Explanation(
             Verdict.VANISHED,
             "The folder is not there any more, and not all of it had reached its destination.",
@@ -123,6 +139,26 @@ def frozen(root: RootFacts) -> Explanation:
         f"Root {root.name} is not as it was: {root.problem}",
         hint="Mount the root's disk or correct its path; work resumes by itself.",
     )
+
+
+def _moved(context: Context, row: SessionRow) -> Explanation | None:
+    """Explain a session whose files are in another session's folder now; None when they are not."""
+    now = next((one for one in _same_files(context, row) if one.vanished_at is None), None)
+    if now is None:
+        return None
+    where = show_path(session_folder(context, now))
+    return Explanation(
+        Verdict.MOVED,
+        f"The folder is not there any more; the same files are at {where}.",
+        hint="If that is a mistake, rename the folder back and the session goes on as before. If the new name is right,"
+        f" correct the session in Alyx; `labferry explain {where}` says what becomes of the new one.",
+    )
+
+
+def _same_files(context: Context, row: SessionRow) -> list[SessionRow]:
+    if row.signature in {None, NOTHING_THERE}:
+        return []
+    return context.journal.sessions.same_files(row.id)
 
 
 def _finished(row: SessionRow, jobs: Sequence[JobRow]) -> Explanation:
@@ -216,6 +252,13 @@ def _evidence(context: Context, live: LiveState, row: SessionRow, jobs: Sequence
         yield Fact("held by an operator", row.held_at)
     if row.vanished_at is not None:
         yield Fact("not found by two scans in a row", row.vanished_at)
+    else:
+        for before in _same_files(context, row):
+            if before.vanished_at is not None:
+                was = (
+                    f"the same files were at {show_path(session_folder(context, before))}, session {before.eid or '-'}"
+                )
+                yield Fact(was, before.vanished_at)
     for job in jobs:
         if job.state is not JobState.DONE:
             yield from _of_job(context, job)

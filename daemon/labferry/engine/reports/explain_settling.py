@@ -10,6 +10,7 @@ from labferry.model import duration_text
 
 WAITING_VERDICTS = {
     "waiting_signal": Verdict.WAITING_SIGNAL,
+    "no_files": Verdict.WAITING_SIGNAL,
     "waiting_device": Verdict.WAITING_DEVICE,
     "waiting_collection": Verdict.WAITING_COLLECTION,
     "no_behaviour": Verdict.WAITING_COLLECTION,
@@ -33,6 +34,8 @@ def explain_settling(context: Context, row: SessionRow) -> Explanation:
     """Explain a session whose folder is there and which is not complete."""
     code = row.wait_code or ""
     verdict = WAITING_VERDICTS.get(code, Verdict.SETTLING)
+    if verdict is Verdict.SIGNAL_BEFORE_DATA:
+        code = "no_files"
     waited = context.clock.now() - (row.first_seen_at if row.wait_since is None else row.wait_since)
     if verdict is Verdict.SETTLING and waited > context.config.detection.stale_after:
         verdict, code = Verdict.NEVER_SETTLES, "never_settles"
@@ -42,7 +45,7 @@ def explain_settling(context: Context, row: SessionRow) -> Explanation:
     upcoming = _quiet(context, row) if verdict is Verdict.SETTLING else None
     if verdict in UPCOMING:
         upcoming = Fact(UPCOMING[verdict])
-    hint = CODES["waiting_collection"].hint if verdict is Verdict.WAITING_COLLECTION else ""
+    hint = CODES[verdict].hint if verdict in UPCOMING else ""
     message = f"Not complete yet: {why}{how_long}."
     return Explanation(verdict, message, code, hint, evidence=(since,), next=upcoming)
 

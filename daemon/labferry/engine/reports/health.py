@@ -207,6 +207,7 @@ def _of_root(root: RootFacts) -> Iterator[Condition]:
 
 _STUCK = {
     "waiting_signal": "no_signal",
+    "no_files": "no_signal",
     "signal_before_data": "signal_before_data",
     "waiting_device": "late_data",
     "waiting_collection": "late_data",

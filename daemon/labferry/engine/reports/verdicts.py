@@ -11,7 +11,7 @@ from labferry.model import utc_text
 
 
 class Verdict(StrEnum):
-    """The closed list of ruling 26, as far as this version can reach it."""
+    """What `explain` can answer: a closed list (ruling 26)."""
 
     OK_ARCHIVED = "ok_archived"
     OK_REGISTERED = "ok_registered"
@@ -38,6 +38,7 @@ class Verdict(StrEnum):
     OUTSIDE_ROOTS = "outside_roots"
     ROOT_FROZEN = "root_frozen"
     VANISHED = "vanished"
+    MOVED = "moved"
     SAME_SESSION_ELSEWHERE = "same_session_elsewhere"
     CHANGED_AFTER_ARCHIVE = "changed_after_archive"
     NEVER_SETTLES = "never_settles"
@@ -50,6 +51,7 @@ NEEDS_A_PERSON = frozenset(
         Verdict.UNREADABLE,
         Verdict.ROOT_FROZEN,
         Verdict.VANISHED,
+        Verdict.MOVED,
         Verdict.SAME_SESSION_ELSEWHERE,
         Verdict.CHANGED_AFTER_ARCHIVE,
         Verdict.NEVER_SETTLES,

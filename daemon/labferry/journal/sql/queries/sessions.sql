@@ -30,6 +30,11 @@ SELECT * FROM session_status WHERE root = :root AND path = :path
 -- name: by_key
 SELECT * FROM session_status WHERE subject = :subject AND date = :date AND number = :number ORDER BY id
 
+-- A folder that is given another name keeps its files as they are, change times included: so does its signature.
+-- name: same_files
+SELECT * FROM session_status
+WHERE signature = (SELECT signature FROM session WHERE id = :id) AND id <> :id ORDER BY vanished_at IS NULL DESC, id
+
 -- name: by_eid
 SELECT * FROM session_status WHERE eid = :eid ORDER BY id
 
@@ -71,7 +76,7 @@ WHERE id = :id AND signal_seen_at IS NULL
 -- It waits for the same thing as before when the code is the same, or another name of the same: a copy gives a name
 -- that is temporary to one file after the other, and the missing folders come one after the other.
 -- name: looked
-UPDATE session SET signature = :signature, signature_at = :now, wait_code = :code, wait_why = :why,
+UPDATE session SET signature = coalesce(:signature, signature), signature_at = :now, wait_code = :code, wait_why = :why,
   wait_since = CASE
     WHEN wait_code IS :code THEN wait_since
     WHEN wait_code IN ('settling', 'temporary_files') AND :code IN ('settling', 'temporary_files') THEN wait_since
