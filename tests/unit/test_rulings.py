@@ -327,7 +327,7 @@ def test_ruling_25_events_are_resumed_after_an_id(journal: Journal) -> None:
 
 
 def test_ruling_26_verdicts_are_those_of_the_list() -> None:
-    assert {verdict.value for verdict in Verdict} <= VERDICTS
+    assert {verdict.value for verdict in Verdict} == VERDICTS
 
 
 def test_ruling_26_the_code_below_blocked_is_the_reason(world: World) -> None:
