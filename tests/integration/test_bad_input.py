@@ -194,7 +194,7 @@ def test_win_04_an_empty_session_with_its_flag_waits_for_the_files(lab: Lab) -> 
     lab.write(GOOD)
     lab.start_ready()
     lab.wait_for("archived")
-    found = lab.wait_for_code(bad, "signal_before_data")
+    found = lab.wait_for_code(bad, "no_files")
     assert found["verdict"] == "signal_before_data"
     assert "not one file" in found["message"]
     assert found["hint"]

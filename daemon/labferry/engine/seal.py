@@ -20,6 +20,7 @@ from labferry.errors import CODES, BlockedError, ChangedError, LabferryError
 from labferry.journal.jobs import Move
 from labferry.journal.rows import CarriableRow, FileRow, JobRow, SessionRow
 from labferry.model import Decision, Done, FileFate, FileVersion, JobKind, Outcome, Stage, show_path
+from labferry.sessions.record import require_data
 from labferry.sessions.walk import FileKind, WalkedFile, walk_session
 
 BATCH = 64  # checksums per commit …
@@ -47,9 +48,9 @@ class Seal:
             if job.kind is JobKind.REGISTER:
                 rename_old_files(context, job, session, folder)
             files.list_files(session.id, session.generation, self._listing(folder, root, session))
-        self._require_datasets(job, session)
+        self._require_datasets(job, session, folder)
         self._hash(session, job, folder, root, beat)
-        self._require_datasets(job, session)  # some may have turned out to be unreadable
+        self._require_datasets(job, session, folder)  # some may have turned out to be unreadable
         if session.sealed_generation != session.generation:
             context.journal.sessions.sealed(session.id)
         if job.kind is JobKind.ARCHIVE:
@@ -62,9 +63,10 @@ class Seal:
         rows = self._context.journal.files.each_carriable(session.id)
         return sum(row.size for row in rows if is_carried(row, settings))
 
-    def _require_datasets(self, job: JobRow, session: SessionRow) -> None:
+    def _require_datasets(self, job: JobRow, session: SessionRow, folder: bytes) -> None:
         files = self._context.journal.files
         if job.kind is JobKind.REGISTER and not files.has_datasets(session.id):
+            require_data(folder)  # where nothing was recorded, nobody should look for patterns
             count, name = files.count(session.id), show_path(session.path)
             raise BlockedError("no_datasets", f"none of the {count} files of {name} is a dataset")
 

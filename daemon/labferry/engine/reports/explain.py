@@ -25,6 +25,7 @@ from labferry.sessions.layout import Above, Inside, NotASession
 from labferry.sessions.registry import layout
 from labferry.sessions.session import Session
 
+EVENTS = "events"  # the mode of a root that is not found by scanning only
 FILE_RULE = "sessions are folders, and only folders lead to them"
 
 
@@ -235,9 +236,16 @@ def _not_seen_yet(context: Context, live: LiveState, place: Place, parsed: objec
         Verdict.INSIDE_SESSION if inside else Verdict.SETTLING,
         f"{'Part of a' if inside else 'A'} session that the next scan will find.",
         "not_seen_yet",
-        evidence=tuple(_last_scan(place, last)),
+        evidence=(*_last_scan(place, last), *_how_watched(facts)),
         next=Fact("the next scan", upcoming),
     )
+
+
+def _how_watched(facts: RootFacts | None) -> Iterator[Fact]:
+    """Yield why no event told of it sooner."""
+    if facts is not None and (facts.problem or facts.mode != EVENTS):
+        why = f": {facts.problem}" if facts.problem else ""
+        yield Fact(f"root {facts.name} is watched as {facts.mode}{why}")
 
 
 def _last_scan(place: Place, last: float | None) -> Iterator[Fact]:

@@ -14,7 +14,7 @@ from labferry.engine.reports.explain_settling import explain_settling
 from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.places import session_folder
 from labferry.engine.reports.sessions import attention
-from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
+from labferry.engine.reports.verdicts import NEEDS_A_PERSON, Explanation, Fact, Verdict
 from labferry.journal.rows import JobRow, SessionRow, TransferRow
 from labferry.model import LIVE_STATES, History, JobKind, JobState, Lane, SessionState, Stage, show_path
 
@@ -65,7 +65,7 @@ def explain_session(context: Context, live: LiveState, row: SessionRow, *, is_th
     needs = attention(context, row)
     if needs is not None and not found.code:
         found = replace(found, code=needs["code"], hint=needs["hint"], message=f"{found.message} {needs['message']}")
-    if not found.code:
+    if not found.code and found.verdict not in NEEDS_A_PERSON:
         found = _with_finding(context, row, found)
     evidence = (*found.evidence, *_evidence(context, live, row, jobs))
     return replace(found, evidence=evidence, attention=needs is not None)

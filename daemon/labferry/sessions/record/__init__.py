@@ -10,7 +10,7 @@ from labferry.sessions.record.description import Description, Device, Sync, Task
 from labferry.sessions.record.moments import same_moment
 from labferry.sessions.record.old_names import OLD_NAMES, new_name, release, rig_version
 from labferry.sessions.record.reading import SessionFolder
-from labferry.sessions.record.record import SessionRecord, read_record
+from labferry.sessions.record.record import SessionRecord, read_record, require_data
 from labferry.sessions.record.remark import Remark
 from labferry.sessions.record.settings import TaskSettings, parse_settings
 from labferry.sessions.record.trials import Trials, read_trials
@@ -43,6 +43,7 @@ __all__ = [
     "read_record",
     "read_trials",
     "release",
+    "require_data",
     "rig_version",
     "same_moment",
     "session_users",

@@ -124,7 +124,7 @@ def read_record(
     """
     files = SessionFolder(folder)
     names = files.names()
-    _require_data(folder)
+    require_data(folder)
     description = read_description(files)
     collections = task_collections(files, description)
     described = description.path is not None
@@ -160,8 +160,14 @@ def read_record(
     )
 
 
-def _require_data(folder: bytes) -> None:
-    """Make sure that there is more than flags and logs: what is left of an aborted session is no recording."""
+def require_data(folder: bytes) -> None:
+    """Make sure that there is more than flags and logs: what is left of an aborted session is no recording.
+
+    Raises
+    ------
+    BlockedError
+        `no_files`, `only_logs`.
+    """
     seen: set[bytes] = set()
     for walked in walk_session(folder, versions=False):
         top, _, below = walked.path.partition(b"/")
