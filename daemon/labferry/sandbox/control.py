@@ -155,8 +155,11 @@ class Control:
         described = json.loads(request.body)
         if not isinstance(described, Mapping):
             return json_response(400, {"error": "an object of lists: labs, users, repositories, subjects, …"})
+        facts = dict(described)
+        if (globus := facts.pop("globus", None)) is not None:
+            self._globus.change(globus)
         with self._store.database() as db:
-            plant(db, described)
+            plant(db, facts)
         return self._show_state(request, 201)
 
     def _reset_state(self, _: Request) -> Response:

@@ -1,9 +1,9 @@
 """Faults on demand: requests that fail, hang or lose their answer exactly when a test says so.
 
 Room: sandbox. A rule acts `before` the request is applied, or `after`, when it is applied and committed and
-only the answer is lost, replaced or late. Two kinds of rule are not about requests: `task` catches a transfer of
+only the answer is lost, replaced or late. Three kinds of rule are not about requests: `task` catches a transfer of
 Globus when the mover takes it up (`before`) or has moved all its files (`after`), `collection` puts a collection
-into a condition for as long as the rule exists.
+into a condition for as long as the rule exists, and `admission` lets only some logins into one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -25,6 +26,7 @@ _BECOMES: Mapping[str, Mapping[str, str]] = {  # by action: what it can become, 
         "PAUSED": "PAUSED",
     },
     "collection": dict.fromkeys(("offline", "read_only", "full", "denied"), ""),
+    "admission": dict.fromkeys(("data_access", "session"), ""),
 }
 _ACTIONS = (*_ON_REQUESTS, *_BECOMES)
 _PHASES = ("before", "after")
@@ -50,6 +52,8 @@ class Rule:
         After a hold or a delay: `go on`, or `drop` the connection.
     becomes, code, description : str
         What a task or collection becomes, and the fault that a task gets.
+    since : float
+        When the rule was made, epoch seconds.
     """
 
     id: int
@@ -67,6 +71,7 @@ class Rule:
     becomes: str = ""
     code: str = ""
     description: str = ""
+    since: float = field(default_factory=time.time)
     seen: int = 0
     hits: int = 0
     planned: int = 0
@@ -198,6 +203,15 @@ class Faults:
                     return rule.becomes
             return ""
 
+    def admission(self, endpoint: str) -> Rule | None:
+        """Return the rule that lets only some logins into a collection, and count it."""
+        with self._changed:
+            for rule in self._rules.values():
+                if rule.action == "admission" and rule.takes(endpoint):
+                    self._hit(rule)
+                    return rule
+            return None
+
     def has(self, rule_id: int) -> bool:
         """Say whether a rule still exists."""
         with self._changed:
@@ -249,7 +263,7 @@ def _read(rule_id: int, described: Mapping[str, object]) -> Rule:
     if not isinstance(headers, Mapping):
         raise TypeError("headers is an object")
     becomes, code = _becomes(str(action), described)
-    times = described.get("times", None if action == "collection" else 1)
+    times = described.get("times", None if action in ("collection", "admission") else 1)
     return Rule(
         rule_id,
         str(action),

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from labferry.model import Clock, utc_text
 from labferry.sandbox.http import Request
 
-_SECRETS = {"password", "token", "client_secret", "access_token", "refresh_token"}
+_SECRETS = {"password", "token", "client_secret", "access_token", "refresh_token", "code", "code_verifier"}
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,19 @@ Room: sandbox.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from labferry.model import Clock
 from labferry.sandbox.faults import Faults
+from labferry.sandbox.globus.admission import Admission
 from labferry.sandbox.globus.answers import RefusedError
 from labferry.sandbox.globus.auth import Auth
 from labferry.sandbox.globus.collections import Collection, Collections
 from labferry.sandbox.globus.mover import Mover
 from labferry.sandbox.globus.store import Store
 from labferry.sandbox.globus.tasks import Tasks
+from labferry.sandbox.globus.tokens import Tokens
 from labferry.sandbox.globus.transfer import PREFIX, Transfer
 from labferry.sandbox.http import Request, Response
 
@@ -43,7 +46,9 @@ class Globus:
         self._tasks = Tasks(self._store, clock)
         known = Collections(collections, faults)
         self._mover = Mover(self._tasks, known, faults, clock)
-        self._auth = Auth(self._store, clock, secret)
+        self._tokens = Tokens(self._store, clock)
+        self._auth = Auth(self._tokens, clock, secret)
+        self._admission = Admission(self._tokens, faults)
         self._transfer = Transfer(self._tasks, known, self._mover, clock)
 
     def __call__(self, request: Request) -> Response:
@@ -51,7 +56,7 @@ class Globus:
         if not request.path.startswith(PREFIX):
             return self._auth(request)
         try:
-            self._auth.check(request)
+            self._admission.require(request, self._auth.check(request))
             return self._transfer(request)
         except RefusedError as error:
             return error.response(request.path)
@@ -68,6 +73,18 @@ class Globus:
     def state(self) -> dict[str, object]:
         """Return what a test compares."""
         return self._tasks.summary()
+
+    def change(self, described: Mapping[str, object]) -> None:
+        """Do what happens to a Globus by itself: `{"revoke": "all"}` ends every token and every consent.
+
+        Raises
+        ------
+        ValueError
+            Nothing else does.
+        """
+        if described != {"revoke": "all"}:
+            raise ValueError('globus takes {"revoke": "all"} and nothing else')
+        self._tokens.revoke_all()
 
     def forget(self) -> None:
         """Remove all tasks and submission ids; tokens live on, and so do the files in the collections."""

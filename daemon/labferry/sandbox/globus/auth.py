@@ -1,31 +1,28 @@
-"""Globus Auth, as much of it as a service account meets: tokens for a client's id and secret.
+"""Globus Auth, as much of it as a daemon meets: tokens for an application's id and secret, and for a person's login.
 
-Room: sandbox. One client is registered. Tokens outlive a restart, as those of the real service do.
+Room: sandbox. Two clients are registered: a service account with a secret, and a native application without.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import hmac
 import re
-import secrets
 from collections.abc import Mapping
 from urllib.parse import parse_qs, unquote
 
 from labferry.model import Clock
 from labferry.sandbox.globus.answers import GrantError, RefusedError, moment
-from labferry.sandbox.globus.store import Store
+from labferry.sandbox.globus.browser import CODE_PAGE, PEOPLE, Browser
+from labferry.sandbox.globus.tokens import AUTH, LIFE, TRANSFER, TRANSFER_ALL, Holder, Tokens
 from labferry.sandbox.http import Request, Response, json_response
 
+__all__ = ["CLIENT_ID", "LIFE", "NATIVE_CLIENT_ID", "Auth"]
+
 CLIENT_ID = "3f0b5d1e-8c27-4e6a-9d53-a1f2708b46ce"
-TRANSFER = "transfer.api.globus.org"
-AUTH = "auth.globus.org"
-LIFE = 48 * 3600.0  # seconds
-_TRANSFER_ALL = f"urn:globus:auth:scope:{TRANSFER}:all"
-_REFRESH_LIFE = 180 * 86400.0  # seconds; unused for longer, a refresh token dies
-_OPENID = {"openid", "email", "profile"}
-_REFRESHABLE = "offline_access"
+NATIVE_CLIENT_ID = "5b7e2a94-1d38-4f60-8c1b-70e3d9a6f245"
 
 
 class Auth:
@@ -33,35 +30,43 @@ class Auth:
 
     Parameters
     ----------
-    store : Store
-        Keeps the tokens.
+    tokens : Tokens
+        Everything that was given out.
     clock : Clock
-        Decides when they expire.
+        What time it is.
     secret : str
-        Of the one client.
+        Of the service account.
     """
 
-    def __init__(self, store: Store, clock: Clock, secret: str) -> None:
-        self._store = store
+    def __init__(self, tokens: Tokens, clock: Clock, secret: str) -> None:
+        self._tokens = tokens
         self._clock = clock
         self._secret = secret
+        self._browser = Browser(tokens, frozenset({NATIVE_CLIENT_ID}))
 
     def __call__(self, request: Request) -> Response:
         """Answer one request below `/v2/`."""
+        answers = {
+            ("POST", "/v2/oauth2/token"): self._grant,
+            ("POST", "/v2/oauth2/token/revoke"): self._revoke,
+            ("GET", "/v2/oauth2/userinfo"): self._userinfo,
+            ("GET", "/v2/oauth2/authorize"): self._browser.authorize,
+            ("GET", CODE_PAGE): self._browser.show_code,
+        }
+        identity = re.fullmatch(r"/v2/api/identities/([^/]+)/consents", request.path)
         try:
-            if (request.method, request.path) == ("POST", "/v2/oauth2/token"):
-                return self._grant(request)
-            if (request.method, request.path) == ("POST", "/v2/oauth2/token/revoke"):
-                return self._revoke(request)
+            if answer := answers.get((request.method, request.path)):
+                return answer(request)
+            if request.method == "GET" and identity:
+                return self._consents(request, identity[1])
         except GrantError as error:
             return error.response()
-        identity = re.fullmatch(r"/v2/api/identities/([^/]+)/consents", request.path)
-        if request.method == "GET" and identity:
-            return self._consents(request, identity[1])
+        except RefusedError as error:
+            return _refused(401, "UNAUTHORIZED", error.message)
         return _refused(404, "NOT_FOUND", f"no {request.method} {request.path} in the sandbox")
 
-    def check(self, request: Request, resource_server: str = TRANSFER) -> None:
-        """Require a token for a resource server.
+    def check(self, request: Request, resource_server: str = TRANSFER) -> Holder:
+        """Return who sent a request, by its token for a resource server.
 
         Raises
         ------
@@ -69,86 +74,64 @@ class Auth:
             There is none, or it is not known, expired, or for something else.
         """
         kind, _, value = request.headers.get("authorization", "").partition(" ")
-        known = "SELECT 1 FROM token WHERE value = ? AND kind = 'access' AND resource_server = ? AND expires > ?"
-        with self._store.transaction() as db:
-            if kind == "Bearer" and db.one(known, value, resource_server, self._clock.now()):
-                return
-        raise RefusedError(401, "AuthenticationFailed", "Token is not active, or not for this service")
+        holder = self._tokens.holder(value, resource_server) if kind == "Bearer" else None
+        if holder is None:
+            raise RefusedError(401, "AuthenticationFailed", "Token is not active, or not for this service")
+        return holder
 
     # --- tokens -------------------------------------------------------------------------------------------
 
     def _grant(self, request: Request) -> Response:
         form = _form(request)
-        self._authenticate(request)
+        client = self._client(request, form)
         grant = form.get("grant_type")
-        if grant == "client_credentials":
-            return json_response(200, self._tokens(form.get("scope") or _TRANSFER_ALL))
+        if grant == "client_credentials" and client == CLIENT_ID:
+            wanted = form.get("scope") or TRANSFER_ALL
+            refreshable = "offline_access" in wanted.split()
+            return json_response(200, self._tokens.issue(Holder(client, client), wanted, refreshable=refreshable))
         if grant == "refresh_token":
-            return json_response(200, self._refreshed(form.get("refresh_token", "")))
+            return json_response(200, self._tokens.refresh(client, form.get("refresh_token", "")))
+        if grant == "authorization_code":
+            return json_response(200, self._exchanged(client, form))
         raise GrantError(400, "unsupported_grant_type", f"{grant!r} is not granted here")
 
-    def _authenticate(self, request: Request) -> None:
-        client, secret = _basic(request.headers.get("authorization", ""))
+    def _client(self, request: Request, form: Mapping[str, str]) -> str:
+        """Return which application sent a request: with its secret, or by its name where it has none."""
+        header = request.headers.get("authorization", "")
+        if not header and form.get("client_id") == NATIVE_CLIENT_ID:
+            return NATIVE_CLIENT_ID
+        client, secret = _basic(header)
         known = hmac.compare_digest(secret.encode(), self._secret.encode())
         if client != CLIENT_ID or not known:
             raise GrantError(401, "invalid_client", "the client's id or secret is wrong")
+        return client
 
-    def _tokens(self, wanted: str) -> dict[str, object]:
-        scopes = re.sub(r"\[.*?\]", "", wanted).split()
-        servers: dict[str, list[str]] = {}
-        for scope in scopes:
-            if scope != _REFRESHABLE:
-                servers.setdefault(_resource_server(scope), []).append(scope)
-        if not servers:
-            raise GrantError(400, "invalid_scope", f"{wanted!r} names nothing that can be granted")
-        tokens = [
-            self._token(server, " ".join(names), refreshable=_REFRESHABLE in scopes)
-            for server, names in servers.items()
-        ]
-        return {**tokens[0], "other_tokens": tokens[1:]}
-
-    def _token(self, resource_server: str, scope: str, *, refreshable: bool) -> dict[str, object]:
-        token: dict[str, object] = {
-            "access_token": self._issue("access", resource_server, scope, LIFE),
-            "scope": scope,
-            "expires_in": int(LIFE),
-            "token_type": "Bearer",
-            "resource_server": resource_server,
-        }
-        if refreshable:
-            token["refresh_token"] = self._issue("refresh", resource_server, scope, _REFRESH_LIFE)
-        return token
-
-    def _issue(self, kind: str, resource_server: str, scope: str, life: float) -> str:
-        value = secrets.token_urlsafe(32)
-        row = {"value": value, "kind": kind, "resource_server": resource_server, "scope": scope}
-        with self._store.transaction() as db:
-            db.insert("token", {**row, "expires": self._clock.now() + life})
-        return value
-
-    def _refreshed(self, value: str) -> dict[str, object]:
-        known = "SELECT * FROM token WHERE value = ? AND kind = 'refresh' AND expires > ?"
-        with self._store.transaction() as db:
-            row = db.one(known, value, self._clock.now())
-        if row is None:
-            raise GrantError(400, "invalid_grant", "the refresh token is not known, revoked or expired")
-        token = self._token(row["resource_server"], row["scope"], refreshable=False)
-        return {**token, "refresh_token": value, "other_tokens": []}
+    def _exchanged(self, client: str, form: Mapping[str, str]) -> dict[str, object]:
+        row = self._tokens.take_code(form.get("code", ""))
+        if row is None or row["client"] != client or row["redirect_uri"] != form.get("redirect_uri"):
+            raise GrantError(400, "invalid_grant", "the code is not known, used or expired")
+        digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+        if base64.urlsafe_b64encode(digest).decode().rstrip("=") != row["challenge"]:
+            raise GrantError(400, "invalid_grant", "the code was asked for by somebody else")
+        holder = Holder(client, row["identity"], row["authenticated"])
+        return self._tokens.issue(holder, row["scope"], refreshable=bool(row["offline"]))
 
     def _revoke(self, request: Request) -> Response:
-        self._authenticate(request)
-        with self._store.transaction() as db:
-            db.run("DELETE FROM token WHERE value = ?", _form(request).get("token", ""))
+        form = _form(request)
+        self._client(request, form)
+        self._tokens.revoke(form.get("token", ""))
         return json_response(200, {"active": False})
 
-    # --- consents -----------------------------------------------------------------------------------------
+    # --- who, and what they allow -------------------------------------------------------------------------
+
+    def _userinfo(self, request: Request) -> Response:
+        identity = self.check(request, AUTH).identity
+        name = next((name for name, known in PEOPLE.items() if known == identity), f"{identity}@clients.{AUTH}")
+        return json_response(200, {"sub": identity, "preferred_username": name, "email": name})
 
     def _consents(self, request: Request, identity: str) -> Response:
-        try:
-            self.check(request, AUTH)
-        except RefusedError as error:
-            return _refused(401, "UNAUTHORIZED", error.message)
-        if identity != CLIENT_ID:
+        holder = self.check(request, AUTH)
+        if identity != holder.identity:
             return _refused(403, "FORBIDDEN", "these are another identity's consents")
         now = moment(self._clock.now())
         consent = {
@@ -161,10 +144,10 @@ class Auth:
             "auto_approved": False,
             "atomically_revocable": False,
             "dependency_path": [1],
-            "scope_name": _TRANSFER_ALL,
+            "scope_name": TRANSFER_ALL,
             "scope": "5f7b1c60-0a44-4b0f-8d2e-6c1f3e9ad8b7",
             "effective_identity": identity,
-            "client": CLIENT_ID,
+            "client": holder.client,
         }
         return json_response(200, {"consents": [consent]})
 
@@ -182,14 +165,6 @@ def _basic(header: str) -> tuple[str, str]:
         text = ""
     client, _, secret = text.partition(":")
     return unquote(client), unquote(secret)
-
-
-def _resource_server(scope: str) -> str:
-    if scope in _OPENID:
-        return AUTH
-    if known := re.fullmatch(r"urn:globus:auth:scope:([^:]+):\w+|https://auth\.globus\.org/scopes/([^/]+)/\w+", scope):
-        return str(known[1] or known[2])
-    raise GrantError(400, "invalid_scope", f"there is no scope {scope!r}")
 
 
 def _refused(status: int, code: str, detail: str) -> Response:

@@ -109,7 +109,7 @@ class Collections:
             "display_name": collection.name,
             "organization": "labferry sandbox",
             "description": None,
-            "entity_type": "GCP_mapped_collection" if collection.personal else "GCSv5_guest_collection",
+            "entity_type": self._entity_type(collection),
             "is_globus_connect": collection.personal,
             "gcp_connected": connected if collection.personal else None,
             "gcp_paused": False if collection.personal else None,
@@ -190,6 +190,13 @@ class Collections:
             where = f"Path: {new}\nEndpoint: {collection.name} ({collection.id})"
             raise RefusedError(502, "ExternalError.RenameFailed.Exists", f"Path already exists\n{where}")
         _attempt(collection, old, lambda: os.rename(before, after), "NotFound")
+
+    def _entity_type(self, collection: Collection) -> str:
+        """Return which kind of collection it is: only mapped ones of a server need a consent to their data."""
+        rule = self._faults.admission(collection.id)
+        if rule is not None and rule.becomes == "data_access":
+            return "GCSv5_mapped_collection"
+        return "GCP_mapped_collection" if collection.personal else "GCSv5_guest_collection"
 
     def _require(self, collection: Collection, failure: str) -> None:
         condition = self.condition(collection)

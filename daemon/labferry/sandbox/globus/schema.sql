@@ -1,11 +1,39 @@
 -- The sandbox's Globus: who may ask, what was asked, and how far it is.
 
-CREATE TABLE IF NOT EXISTS token (
+CREATE TABLE IF NOT EXISTS issued (
     value TEXT PRIMARY KEY,
     kind TEXT NOT NULL,                 -- access, refresh
+    client TEXT NOT NULL,
+    identity TEXT NOT NULL,
     resource_server TEXT NOT NULL,
     scope TEXT NOT NULL,
+    authenticated REAL,                 -- when the person typed a password; none for a service account
+    replaces TEXT,                      -- the refresh token that ends as soon as this one is used
     expires REAL NOT NULL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS code (
+    value TEXT PRIMARY KEY,
+    client TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    challenge TEXT NOT NULL,
+    redirect_uri TEXT NOT NULL,
+    offline INTEGER NOT NULL,
+    authenticated REAL NOT NULL,
+    expires REAL NOT NULL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS consent (
+    identity TEXT NOT NULL,
+    client TEXT NOT NULL,
+    collection TEXT NOT NULL,
+    PRIMARY KEY (identity, client, collection)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS browser (
+    identity TEXT PRIMARY KEY,
+    authenticated REAL NOT NULL
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS task (
