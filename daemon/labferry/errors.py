@@ -486,8 +486,13 @@ CODES: dict[str, Code] = {
     "globus_login": Code(
         "waiting",
         "Globus does not accept our login",
-        "Correct `client_id` and the client secret file, or give the application what the message names; work resumes"
-        " by itself.",
+        "`labferry login globus` logs in, or says exactly what is missing; with client credentials correct `client_id`"
+        " and the client secret file. Work resumes by itself.",
+    ),
+    "globus_tokens": Code(
+        "waiting",
+        "the login to Globus cannot be kept",
+        "Make room in the state directory, or give it to the service user; work resumes by itself.",
     ),
     "globus_busy": Code(
         "waiting",

@@ -6,8 +6,9 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import pytest
 from labferry.archive.base import StoppedError, never
 from labferry.archive.globus.document import label
 from labferry.archive.globus.faults import ConflictError
+from labferry.archive.globus.grants import Grants
+from labferry.archive.globus.login import ApplicationLogin
 from labferry.archive.globus.overwriting import directories
 from labferry.archive.globus.paths import CollectionMap, join
 from labferry.archive.globus.service import GlobusService
@@ -47,18 +50,20 @@ class World:
     def secret(self) -> str:
         return self.sandbox.client_secret_file.read_text().strip()
 
-    def service(self, **changes: Any) -> GlobusService:
+    def service(
+        self, secret: Callable[[], str] | None = None, auth_url: str | None = None, **changes: Any
+    ) -> GlobusService:
         """A new service that does what the daemon's does, with `changes`."""
+        auth_url = self.sandbox.globus_auth_url if auth_url is None else auth_url
+        grants = Grants(self.sandbox.client_id, auth_url=auth_url, user_agent="labferry-contract-tests")
         settings: dict[str, Any] = {
-            "client_id": self.sandbox.client_id,
-            "secret": lambda: self.secret,
             "transfer_url": self.sandbox.globus_transfer_url,
-            "auth_url": self.sandbox.globus_auth_url,
             "user_agent": "labferry-contract-tests",
             "stop": never,
             "deadline": 30.0,
         }
-        service = GlobusService(**{**settings, **changes})
+        login = partial(ApplicationLogin, grants, secret or (lambda: self.secret))
+        service = GlobusService(login, **{**settings, **changes})
         self._services.append(service)
         return service
 
@@ -459,7 +464,7 @@ def test_a_consent_that_is_still_missing_is_named(world: World, service: GlobusS
     world.fault(**consent(times=None))
     with pytest.raises(UnavailableError, match=f"{NOBODY}/data_access") as caught:
         service.listing(SERVER_ENDPOINT, "/", blame=HPC)
-    assert (caught.value.dependency, caught.value.code) == ("globus", "globus_login")
+    assert (caught.value.dependency, caught.value.code) == (HPC, "globus_login"), "other collections admit us"
 
 
 @pytest.mark.parametrize(
@@ -545,9 +550,10 @@ def test_bad_input_whatever_is_no_answer_of_globus_is_an_outage(
 
 
 def test_nobody_there_says_so(world: World) -> None:
-    for setting in ("transfer_url", "auth_url"):
+    nowhere = "http://127.0.0.1:1/"
+    for service in (world.service(transfer_url=nowhere), world.service(auth_url=nowhere)):
         with pytest.raises(UnavailableError, match="Connection refused") as caught:
-            world.service(**{setting: "http://127.0.0.1:1/"}).new_submission_id()
+            service.new_submission_id()
         assert caught.value.code == "globus_down"
 
 

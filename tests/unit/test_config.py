@@ -59,7 +59,7 @@ def test_values_arrive_with_their_types(file: ConfigFile) -> None:
         + 'archive = ["nas", "hpc"]\n'
         + '[archive.nas]\nkind = "directory"\npath = "/mnt/nas//{lab}/"\nnaming = "plain"\nrepository = ""\n'
         + f'[archive.hpc]\nkind = "globus"\nendpoint = "{ENDPOINT.upper()}"\npath = "/data/{{lab}}"\n'
-        + f'[globus]\nendpoint = "{ENDPOINT}"\n'
+        + f'[globus]\nclient_id = "{ENDPOINT}"\nendpoint = "{ENDPOINT}"\n'
         + '[alerts]\ndigest = "08:00"\n[detection]\nquiet = "2m"\nscan_every = 0.5\n'
         + '[metrics]\nlisten = "[::1]:9477"\n'
     )

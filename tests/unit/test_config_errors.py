@@ -172,7 +172,7 @@ def test_map_01_the_line_of_the_file_is_named(file: ConfigFile) -> None:
 
 # --- this machine's side of Globus ------------------------------------------------------------------------
 
-GLOBUS = f'[globus]\nendpoint = "{ENDPOINT}"\n'
+GLOBUS = f'[globus]\nclient_id = "{ENDPOINT}"\nendpoint = "{ENDPOINT}"\n'
 
 
 @pytest.mark.parametrize(
@@ -223,6 +223,7 @@ MAP_EPHYS = {
 def test_map_02_the_flat_names_of_map_ephys_are_understood(file: ConfigFile) -> None:
     flat = {"local_endpoint": ENDPOINT, "local_endpoint_subdir": "/C/Data", "local_endpoint_local_path": "/mnt/s0"}
     text = "".join(f'globus.{name} = "{value}"\n' for name, value in flat.items())
+    text += f'globus.client_id = "{ENDPOINT}"\n'
     config = file.load(TOP + text + ALYX + ROOT + 'archive = ["hpc"]\n' + HPC)
     assert {name: getattr(config.globus, key) for name, key in MAP_EPHYS.items()} == flat
 
@@ -309,6 +310,14 @@ def test_ruling_29_what_writes_below_a_root_needs_writable(file: ConfigFile, tab
     assert f"[{table}] {key} = true" in line
     assert 'writable = true in [[roots]] "s0"' in line
     assert file.errors(VALID + "writable = true\n" + setting) == []
+
+
+def test_map_08_an_archive_through_globus_needs_an_application(file: ConfigFile) -> None:
+    text = VALID + 'archive = ["hpc"]\n' + HPC
+    (line,) = file.errors(text + f'[globus]\nendpoint = "{ENDPOINT}"\n')
+    assert all(part in line for part in ("[globus] client_id is missing", "archive hpc", "client_secret_file"))
+    assert file.errors(text + GLOBUS) == [], "without a secret a person logs in"
+    assert file.errors(VALID + HPC + f'[globus]\nendpoint = "{ENDPOINT}"\n') == [], "no root uses it"
 
 
 def test_naming_alyx_needs_registered_files(file: ConfigFile) -> None:

@@ -9,11 +9,14 @@ WITHOUT = """
 import sys
 import labferry.archive.globus.service, labferry.archive.globus.overwriting, labferry.archive.globus.verification
 from labferry.archive.base import never
+from labferry.archive.globus.grants import Grants
+from labferry.archive.globus.login import ApplicationLogin
 from labferry.archive.globus.service import GlobusService
 from labferry.errors import UnavailableError
 
 nowhere = "http://127.0.0.1:1/"
-service = GlobusService("id", lambda: "secret", transfer_url=nowhere, auth_url=nowhere, user_agent="test", stop=never)
+login = ApplicationLogin(Grants("id", auth_url=nowhere, user_agent="test"), lambda: "secret")
+service = GlobusService(lambda: login, transfer_url=nowhere, user_agent="test", stop=never)
 print("globus_sdk" in sys.modules)
 try:
     service.new_submission_id()

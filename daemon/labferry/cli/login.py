@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from labferry.cli.login_globus import globus
 from labferry.cli.options import asks_daemon
 from labferry.cli.output import answer, bad, good, say, warn
 from labferry.cli.secret_file import write_secret
@@ -26,6 +27,9 @@ _EXIT_CODES = {"ok": ExitCode.OK, "needs_login": ExitCode.LOGIN_NEEDED, "down": 
 @click.group("login")
 def login() -> None:
     """Test a login, or give the secret for it."""
+
+
+login.add_command(globus)
 
 
 @login.command("alyx")

@@ -36,8 +36,20 @@ def _login(parts: Parts) -> Iterator[Problem]:
 
 
 def _credentials(parts: Parts) -> Iterator[Problem]:
-    if parts.globus and parts.globus.client_secret_file and not parts.globus.client_id:
+    if parts.globus is None or parts.globus.client_id:
+        return
+    if parts.globus.client_secret_file:
         yield Problem(("globus", "client_id"), "is missing; client_secret_file needs the client_id it belongs to")
+        return
+    for root in parts.roots.values():
+        for name in root.archive:
+            if isinstance(parts.archives.get(name), GlobusArchive) and not parts.no_globus:
+                yield Problem(
+                    ("globus", "client_id"),
+                    f"is missing; archive {name} is reached through Globus, where this server needs an application of "
+                    "its own: add its client_id, and client_secret_file if it has a secret",
+                )
+                return
 
 
 def _names(parts: Parts) -> Iterator[Problem]:

@@ -66,6 +66,9 @@ HTTP_STATUS = {
     "not_resolved": 409,
     "not_settled": 409,
     "not_history": 409,
+    "no_globus": 409,
+    "no_person_needed": 409,
+    "no_login_begun": 409,
     "source_missing": 409,
     "too_large": 413,
     "busy": 503,
@@ -191,6 +194,8 @@ class Api:
             "/v1/pause": lambda r: operations.pause(live, _text(r.body, "lane"), paused=True),
             "/v1/resume": lambda r: operations.pause(live, _text(r.body, "lane"), paused=False),
             "/v1/login": lambda r: operations.log_in(context, _text(r.body, "service")),
+            "/v1/login/start": lambda r: operations.begin_login(context, replace=r.body.get("replace") is True),
+            "/v1/login/finish": lambda r: operations.finish_login(context, _needed(r.body, "code")),
             "/v1/rescan": lambda r: operations.rescan(context, live, _text(r.body, "root")),
         }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -11,9 +10,9 @@ import structlog
 from labferry.alyx.client import AlyxClient
 from labferry.alyx.people import People
 from labferry.alyx.vocabulary import CachedVocabulary, VocabularySnapshot
-from labferry.archive.globus.service import GlobusService
 from labferry.config import Config, Root
 from labferry.engine.dependencies import Dependencies
+from labferry.engine.globus.access import GlobusAccess
 from labferry.engine.speed import Speeds
 from labferry.engine.wakeup import Wakeup
 from labferry.errors import NotYetError
@@ -34,9 +33,9 @@ class Context:
 
     Attributes
     ----------
-    open_globus : callable or None
-        Makes another client of Globus for somebody who looks on behalf of an operator, and closes it afterwards: a
-        lane must never wait for such a look. None where no archive is reached through Globus.
+    globus : GlobusAccess or None
+        Opens a client of Globus for each lane, and for whoever looks on behalf of an operator: a lane must never wait
+        for such a look. None where no archive is reached through Globus.
     """
 
     config: Config
@@ -48,7 +47,7 @@ class Context:
     dependencies: Dependencies
     wakeup: Wakeup
     speeds: Speeds
-    open_globus: Callable[[], GlobusService] | None = None
+    globus: GlobusAccess | None = None
 
     def session_of(self, job: JobRow) -> SessionRow:
         """Return the session a job is about."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from labferry.engine.context import ALYX, Context
+from labferry.engine.context import ALYX, GLOBUS, Context
+from labferry.engine.globus.access import GlobusAccess
 from labferry.engine.history.releasing import ask_again
+from labferry.engine.reports import globus_login
 from labferry.engine.reports.live import LiveState, kind
 from labferry.engine.reports.login import DOWN, NEEDS_LOGIN, alyx_login
 from labferry.engine.reports.sessions import attention
@@ -142,14 +144,45 @@ def log_in(context: Context, service: str) -> dict[str, Any]:
     Raises
     ------
     LabferryError
-        `bad_request`: no such service.
+        `bad_request`: no such service. `no_globus`: no archive is reached through Globus.
     """
+    if service == GLOBUS:
+        return _used(context, globus_login.tested(_globus(context)))
     if service != ALYX:
-        raise LabferryError("bad_request", f"There is no login to {service!r}.", f"There is one to {ALYX}.")
+        raise LabferryError(
+            "bad_request", f"There is no login to {service!r}.", f"There is one to {ALYX} and one to {GLOBUS}."
+        )
     found = alyx_login(context.alyx.another(), context.config.alyx)
     if found["state"] not in {DOWN, NEEDS_LOGIN}:
         context.alyx.hurry()
         context.reachable(ALYX)
+    return found
+
+
+def begin_login(context: Context, *, replace: bool) -> dict[str, Any]:
+    """Begin a person's login to Globus; raises as `log_in` and `logging_in.begin`."""
+    return globus_login.started(_globus(context), replace=replace)
+
+
+def finish_login(context: Context, code: str) -> dict[str, Any]:
+    """Finish a person's login to Globus, with which everything goes on at once; raises as `logging_in.finish`."""
+    return _used(context, globus_login.finished(_globus(context), code))
+
+
+def _globus(context: Context) -> GlobusAccess:
+    if context.globus is None:
+        raise LabferryError(
+            "no_globus", "No root is archived through Globus.", 'A root needs an archive of kind = "globus" first.'
+        )
+    return context.globus
+
+
+def _used(context: Context, found: dict[str, Any]) -> dict[str, Any]:
+    """Let everything that waits for Globus be tried at once, where a login was found to be accepted."""
+    if found["state"] not in {DOWN, NEEDS_LOGIN, globus_login.OTHER_IDENTITY}:
+        context.reachable(GLOBUS)
+        context.dependencies.hurry()
+        context.wakeup.ring()
     return found
 
 

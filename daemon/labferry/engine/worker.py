@@ -169,7 +169,8 @@ class Worker(LaneThread):
         if not isinstance(error, UnavailableError) or error.dependency == JOURNAL:
             return  # the journal knows its own state
         if self._dependencies.went_down(error):
-            _log.warning("dependency_down", dependency=error.dependency, code=error.code, why=error.message)
+            said = {"dependency": error.dependency, "code": error.code, "why": error.message}
+            _log.warning("dependency_down", **said, hint=error.hint)
 
     @staticmethod
     def _tell(log: structlog.typing.FilteringBoundLogger, job: JobRow, move: Move, moved: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from labferry.alyx.client import AlyxClient
 from labferry.alyx.people import People
 from labferry.alyx.vocabulary import CachedVocabulary
 from labferry.archive.directory import DirectoryArchive
-from labferry.archive.globus.service import GlobusService
 from labferry.config import Config, read_secret
 from labferry.config import DirectoryArchive as DirectorySettings
 from labferry.config import GlobusArchive as GlobusSettings
@@ -20,6 +20,7 @@ from labferry.engine.archive import ArchiveStage
 from labferry.engine.context import ALYX, Context
 from labferry.engine.dependencies import Dependencies
 from labferry.engine.detection.lane import DetectLane
+from labferry.engine.globus.access import GlobusAccess
 from labferry.engine.globus.lane import GlobusLane
 from labferry.engine.globus.stage import GlobusStage
 from labferry.engine.globus.tending import Tending
@@ -34,7 +35,6 @@ from labferry.engine.seal import Seal
 from labferry.engine.speed import Speeds
 from labferry.engine.wakeup import Wakeup
 from labferry.engine.worker import Shared, StageRun, Worker
-from labferry.errors import ConfigError
 from labferry.journal import Journal
 from labferry.model import Clock, Stage
 from labferry.sessions.registry import layout
@@ -72,7 +72,7 @@ def assemble(config: Config, journal: Journal, wakeup: Wakeup, clock: Clock) -> 
         dependencies=Dependencies(names, clock, limits),
         wakeup=wakeup,
         speeds=Speeds(clock),
-        open_globus=(lambda: globus_service(config, wakeup)) if uses_globus(config) else None,
+        globus=globus_access(config, clock, lambda: wakeup.stopping) if uses_globus(config) else None,
     )
 
     shared = Shared(journal, context.dependencies, limits, wakeup, clock)
@@ -108,7 +108,8 @@ def archive_lane(name: str, context: Context, shared: Shared) -> Worker:
         case ObserveSettings():
             return Worker(lane, {Stage.ARCHIVE: ObserveStage(context)}, shared, needs=needs, target=name)
         case GlobusSettings():
-            service = globus_service(context.config, context.wakeup)
+            assert context.globus is not None, "a Globus archive is used"
+            service = context.globus.open()
             stage, tending = GlobusStage(context, settings, service), Tending(context, name, settings, service)
             return GlobusLane(lane, stage, tending, service, shared, needs=needs, target=name)
         case DirectorySettings():
@@ -116,17 +117,9 @@ def archive_lane(name: str, context: Context, shared: Shared) -> Worker:
             return Worker(lane, {Stage.ARCHIVE: ArchiveStage(context, archive)}, shared, needs=needs, target=name)
 
 
-def globus_service(config: Config, wakeup: Wakeup) -> GlobusService:
-    """Build a client of Globus; its secret is read when it is needed, so a corrected file heals a login."""
-    settings = config.globus
-    return GlobusService(
-        settings.client_id,
-        lambda: read_secret(settings.client_secret_file),
-        transfer_url=settings.transfer_url,
-        auth_url=settings.auth_url,
-        user_agent=f"labferry/{__version__}",
-        stop=lambda: wakeup.stopping,
-    )
+def globus_access(config: Config, clock: Clock, stop: Callable[[], bool] = lambda: False) -> GlobusAccess:
+    """Return the way into Globus; secrets are read when they are needed, so a corrected file heals a login."""
+    return GlobusAccess.of(config, clock, f"labferry/{__version__}", stop)
 
 
 def require_available(config: Config) -> None:
@@ -138,11 +131,6 @@ def require_available(config: Config) -> None:
     """
     for root in config.roots:
         layout(root.layout)
-    if uses_globus(config) and not config.globus.client_secret_file:
-        raise ConfigError(
-            "[globus] client_id and client_secret_file are missing: without them nobody is logged in to Globus",
-            "Register an application with a client secret at Globus and give its id and a file with its secret.",
-        )
 
 
 def alyx_client(config: Config, clock: Clock) -> AlyxClient:

@@ -90,6 +90,11 @@ def last_error(client: TransferClient, task_id: str) -> tuple[str, str] | None:
     return None if newest is None else (str(newest.get("code") or ""), str(newest.get("description") or ""))
 
 
+def endpoint(client: TransferClient, collection: str) -> Row:
+    """Return what is told of a collection."""
+    return _document(client.get_endpoint(collection))
+
+
 def cancel(client: TransferClient, task_id: str) -> None:
     """Cancel a task if there is one."""
     from globus_sdk import GlobusAPIError

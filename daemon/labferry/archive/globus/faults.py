@@ -7,8 +7,9 @@ the `code` of their document. Codes are dotted paths that gain parts over the ye
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 GLOBUS = "globus"  # the dependency that is blamed when no collection is
 LONGEST_WAIT = 86400.0  # seconds; a service that asks for more is asked again after a day all the same
 BUSY_WAIT = 60.0  # seconds until a place among the pending tasks of one user may be free again
+
+_DATA_ACCESS = re.compile(r"https://auth\.globus\.org/scopes/([0-9a-fA-F-]{36})/data_access")
 
 # What a collection says, in whatever document, when the login behind our token is not good enough for it.
 _LOGIN_WORDS = (
@@ -106,9 +109,28 @@ def translate(error: Exception, what: str, *, collection: str = "") -> LabferryE
     return _down(what, f"its answer cannot be read: {error}")
 
 
-def login_needed(what: str, reason: str) -> UnavailableError:
-    """Return the error for credentials, consents or sessions that Globus does not accept."""
-    return UnavailableError(GLOBUS, "globus_login", f"Globus: {what}: {reason}")
+def login_needed(what: str, reason: str, where: str = GLOBUS) -> UnavailableError:
+    """Return the error for credentials, consents or sessions that Globus, or one collection, does not accept."""
+    return UnavailableError(where, "globus_login", f"Globus: {what}: {reason}")
+
+
+def data_access_of(scopes: Iterable[str]) -> list[str]:
+    """Return the collections whose data some scopes give access to."""
+    return [found for scope in scopes for found in _DATA_ACCESS.findall(scope)]
+
+
+def policy_of(error: GlobusAPIError) -> dict[str, str]:
+    """Return what a collection demands of a login, as Auth's page takes it; empty where it demands nothing."""
+    wanted = error.info.authorization_parameters
+    if not wanted:
+        return {}
+    named = {
+        "session_required_identities": wanted.session_required_identities,
+        "session_required_single_domain": wanted.session_required_single_domain,
+        "session_required_policies": wanted.session_required_policies,
+    }
+    policy = {name: ",".join(values) for name, values in named.items() if values}
+    return {**policy, "session_required_mfa": "true"} if wanted.session_required_mfa else policy
 
 
 def says_not_found(error: GlobusAPIError) -> bool:
@@ -138,7 +160,7 @@ def _refused(error: GlobusAPIError, what: str, collection: str) -> LabferryError
     if status == 429:
         return UnavailableError(GLOBUS, "globus_throttled", said, retry_after(error.headers))
     if reason := _login_reason(error):
-        return login_needed(what, reason)
+        return login_needed(what, reason, GLOBUS if status == 401 or _oauth(error) else where)
     if "PermissionDenied" in code:
         return UnavailableError(where, "target_readonly", said)
     if _no_endpoint(error) or "ExternalError" in code or "EndpointError" in code or "Activat" in code:
@@ -154,8 +176,7 @@ def _refused(error: GlobusAPIError, what: str, collection: str) -> LabferryError
 
 def _login_reason(error: GlobusAPIError) -> str:
     """Return why our login is not good enough; empty if that is not the matter."""
-    oauth = _document(error).get("error")
-    if isinstance(oauth, str):
+    if oauth := _oauth(error):
         return f"{oauth} (HTTP {error.http_status})"
     if error.http_status == 401:
         return f"the token is not accepted: {_said(error)}"
@@ -167,6 +188,12 @@ def _login_reason(error: GlobusAPIError) -> str:
         )
     words = [word for word in _LOGIN_WORDS if word in _text(error)]
     return f"the collection does not accept our login ({', '.join(words)}): {_said(error)}" if words else ""
+
+
+def _oauth(error: GlobusAPIError) -> str:
+    """Return Auth's own word for what is wrong; the SDK leaves code and message of such an error empty."""
+    word = _document(error).get("error")
+    return word if isinstance(word, str) else ""
 
 
 def _no_endpoint(error: GlobusAPIError) -> bool:

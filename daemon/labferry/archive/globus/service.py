@@ -6,14 +6,27 @@ the token.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from collections.abc import Collection as Several
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from labferry.archive.globus import calls
 from labferry.archive.globus.caller import Caller
 from labferry.archive.globus.connection import Connection
-from labferry.archive.globus.values import Arrived, Entry, Listing, Submission, Task, arrived_of, entry_of, task_of
+from labferry.archive.globus.login import Login
+from labferry.archive.globus.values import (
+    Arrived,
+    Collection,
+    Entry,
+    Listing,
+    Submission,
+    Task,
+    arrived_of,
+    collection_of,
+    entry_of,
+    task_of,
+)
 
 if TYPE_CHECKING:
     from globus_sdk import TransferClient
@@ -24,19 +37,17 @@ T = TypeVar("T")
 
 
 class GlobusService:
-    """Speaks for one application. May be used by several threads, which then wait for one another.
+    """Speaks for one login. May be used by several threads, which then wait for one another.
 
     Every method makes one HTTP request unless it says otherwise; one more goes to Globus Auth now and then for a
     token. Nothing is sent before the first method is called.
 
     Parameters
     ----------
-    client_id : str
-        UUID of the application.
-    secret : callable
-        Returns its secret; called whenever a token is needed, so that a corrected file heals by itself.
-    transfer_url, auth_url : str
-        Other places than the real services; empty for those.
+    login : callable
+        Returns who we are, one for each thread that asks; must not block.
+    transfer_url : str
+        Another place than the real service; empty for that.
     user_agent : str
         Who we are.
     stop : callable
@@ -56,20 +67,28 @@ class GlobusService:
 
     def __init__(
         self,
-        client_id: str,
-        secret: Callable[[], str],
+        login: Callable[[], Login],
         *,
         transfer_url: str = "",
-        auth_url: str = "",
         user_agent: str,
         stop: Callable[[], bool],
         deadline: float = 120.0,
     ) -> None:
         self._stop = stop
         self._deadline = deadline
-        self._caller = Caller(
-            lambda: Connection(client_id, secret, transfer_url=transfer_url, auth_url=auth_url, user_agent=user_agent)
-        )
+        self._login = login()
+        self._caller = Caller(lambda: Connection(login(), transfer_url=transfer_url, user_agent=user_agent))
+
+    def require_login(self) -> None:
+        """Refuse to go on where nobody is logged in; asks nobody.
+
+        Raises
+        ------
+        UnavailableError
+            `globus_login`.
+        """
+        if missing := self._login.missing():
+            raise missing
 
     # --- collections ----------------------------------------------------------------------------------------
 
@@ -109,6 +128,10 @@ class GlobusService:
         request = partial(calls.rename, endpoint=endpoint, old=old, new=new)
         return self._ask(f"rename {old}", request, blame)
 
+    def collection(self, endpoint: str, *, blame: str = "") -> Collection:
+        """Return what Globus tells of a collection; it is not touched itself."""
+        return collection_of(self._ask("look at a collection", partial(calls.endpoint, collection=endpoint), blame))
+
     # --- submitting -----------------------------------------------------------------------------------------
 
     def new_submission_id(self) -> str:
@@ -136,7 +159,7 @@ class GlobusService:
 
     # --- watching -------------------------------------------------------------------------------------------
 
-    def tasks(self, task_ids: Collection[str]) -> dict[str, Task]:
+    def tasks(self, task_ids: Several[str]) -> dict[str, Task]:
         """Return the tasks by id; those that Globus does not know any more are missing.
 
         One request for each 100 ids, none for none.

@@ -63,6 +63,27 @@ class TaskStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Collection:
+    """What Globus tells of a collection.
+
+    Attributes
+    ----------
+    is_personal : bool
+        Of Globus Connect Personal, which only its owner can use.
+    connected, paused : bool or None
+        None for those of a server, of which Globus does not know it.
+    needs_consent : bool
+        Whether a person must let us reach its data, beside logging in.
+    """
+
+    name: str
+    is_personal: bool
+    connected: bool | None
+    paused: bool | None
+    needs_consent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A task as one look found it.
 
@@ -162,6 +183,19 @@ def task_of(document: Mapping[str, Any]) -> Task:
         fatal_code=_text(fatal, "code"),
         fatal_text=_text(fatal, "description"),
         progress=sum(_number(document, name) for name in _PROGRESS),
+    )
+
+
+def collection_of(document: Mapping[str, Any]) -> Collection:
+    """Read what Globus tells of a collection."""
+    kind = str(document.get("entity_type") or "")
+    connected, paused = document.get("gcp_connected"), document.get("gcp_paused")
+    return Collection(
+        name=str(document.get("display_name") or document.get("id") or ""),
+        is_personal=kind.startswith("GCP_"),
+        connected=connected if isinstance(connected, bool) else None,
+        paused=paused if isinstance(paused, bool) else None,
+        needs_consent=kind == "GCSv5_mapped_collection" and not document.get("high_assurance"),
     )
 
 

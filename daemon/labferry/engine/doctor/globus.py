@@ -13,22 +13,26 @@ from labferry.config.checks import Check, Result
 from labferry.config.credentials import personal_endpoint, personal_endpoint_file
 from labferry.engine.context import Context
 from labferry.engine.doctor.checking import checked, failed, skipped
+from labferry.engine.globus.access import GlobusAccess
 from labferry.errors import BlockedError, ConfigError, LabferryError, UnavailableError
 
-IDENTITIES = "clients.auth.globus.org"
+AGAIN = "It is closed now; who has read it can use it: `labferry login globus --start` replaces it."
 _PROBE = "labferry doctor"  # a label that no task has
 _NOT_OURS_TO_READ = frozenset({"globus_login", "target_readonly", "target_missing"})
 
 
-def login(context: Context, service: GlobusService) -> Check:
-    """Check the client credentials: a token, and one question with it."""
-    client = context.config.globus.client_id
+def login(access: GlobusAccess, service: GlobusService) -> Check:
+    """Check the login: a token, and one question with it."""
+    check = "globus_login"
 
     def look() -> str:
         service.find(_PROBE)
-        return f"logged in as {client}@{IDENTITIES}"
+        return f"logged in as {access.who}"
 
-    return checked("globus_login", look)
+    found = checked(check, look)
+    if found.result is Result.OK and access.person is not None and (exposed := access.person.store.exposed):
+        return Check(check, Result.WARNING, f"{found.text}, but {exposed}", AGAIN)
+    return found
 
 
 def sources(context: Context, service: GlobusService) -> Iterator[Check]:
@@ -49,8 +53,8 @@ def _source(context: Context, service: GlobusService, root: Root) -> Check:
         path = CollectionMap(settings.local_path, settings.endpoint_subdir).to_collection(os.fsencode(root.path))
         listing = service.listing(settings.endpoint, path, blame="")
     except (UnavailableError, BlockedError) as error:
-        if error.code in _NOT_OURS_TO_READ and _is_personal(context):
-            return _not_readable_for_an_application(context, check, error)
+        if context.globus is not None and error.code in _NOT_OURS_TO_READ and _is_personal(context):
+            return _not_readable_for_us(context.globus, check, error)
         return failed(check, error)
     if listing is None or not _shows(listing, root):
         return Check(
@@ -83,15 +87,13 @@ def _is_personal(context: Context) -> bool:
     return any(one.globus_is_personal and one.globus_endpoint_id.lower() == settings.endpoint for one in repositories)
 
 
-def _not_readable_for_an_application(context: Context, check: str, error: LabferryError) -> Check:
-    """Name the two ways out of client credentials with somebody's own collection (ruling 20)."""
-    settings = context.config.globus
-    return Check(
-        check,
-        Result.ERROR,
-        f"{error.code}: {error.message}. Collection {settings.endpoint} is one of Globus Connect Personal, which only "
-        "its owner can read, and we come with client credentials",
-        "Either set Connect Personal up as the application itself (`globus gcp create mapped` with "
-        "GLOBUS_CLI_CLIENT_ID and GLOBUS_CLI_CLIENT_SECRET), or share the roots' folder in a guest collection with "
-        f"{settings.client_id}@{IDENTITIES} and name that collection as [globus] endpoint.",
+def _not_readable_for_us(access: GlobusAccess, check: str, error: LabferryError) -> Check:
+    """Say what a login cannot do with somebody's own collection, and the ways out (ruling 20)."""
+    endpoint = access.config.globus.endpoint
+    text = (
+        f"{error.code}: {error.message}. Collection {endpoint} is one of Globus Connect Personal, which only its owner"
     )
+    if access.person is None:
+        return Check(check, Result.ERROR, f"{text} can read, and we come with client credentials", access.ways_out())
+    hint = "Log in as its owner: `labferry login globus --start --replace`."
+    return Check(check, Result.ERROR, f"{text} can read, and {access.who} is logged in", hint)

@@ -11,7 +11,8 @@ from labferry.archive.base import StoppedError
 from labferry.archive.globus.service import GlobusService
 from labferry.engine.context import GLOBUS
 from labferry.engine.globus.stage import GlobusStage
-from labferry.engine.globus.tending import Tending
+from labferry.engine.globus.tending import NEVER, Tending
+from labferry.engine.lanes import IDLE_BEAT
 from labferry.engine.worker import Shared, StoppedEarly, Worker
 from labferry.errors import LabferryError, UnavailableError
 from labferry.journal import JOURNAL
@@ -38,6 +39,7 @@ class GlobusLane(Worker):
         self._tending = tending
         self._service = service
         self._fill_by = 0.0
+        self._is_logged_out = False
 
     def turn(self) -> float:
         """Do one thing: look at the tasks, run a job, or fill a task.
@@ -61,6 +63,8 @@ class GlobusLane(Worker):
             return 0.0
 
     def _turn(self) -> float:
+        if not self._is_logged_in():
+            return IDLE_BEAT
         until_poll = self._tending.seconds_until_poll()
         if until_poll <= 0:
             closed = self._dependencies.open_for(GLOBUS)
@@ -73,7 +77,31 @@ class GlobusLane(Worker):
         pause = super().turn()
         if pause > 0 and self._filled():
             return 0.0
-        return min(pause, until_poll)
+        return min(pause, until_poll, self._until_retried())
+
+    def _is_logged_in(self) -> bool:
+        """Say whether Globus can be asked at all: without a login nothing is claimed, so no attempt is lost.
+
+        A new login, whoever wrote it down, is used at once.
+        """
+        try:
+            self._service.require_login()
+        except UnavailableError as error:
+            self._is_logged_out = True
+            self._note_dependency(error)
+            return False
+        if self._is_logged_out:
+            self._is_logged_out = False
+            self._dependencies.hurry()
+        return True
+
+    def _until_retried(self) -> float:
+        """Return the seconds until a task that was not filled because of an outage may be filled after all."""
+        if not self._is_shut() or not self._tending.can_fill():
+            return NEVER
+        now = self._clock.monotonic()
+        until = [one.closed_until for one in self._dependencies.snapshot() if one.name in self._needs]
+        return max(0.0, max(until) - now)
 
     def _filled(self) -> bool:
         """Fill a task if one may be filled now; say whether there was anything to fill it with."""

@@ -46,12 +46,12 @@ def _checks(context: Context, live: LiveState) -> Iterator[Check]:
 
 def _elsewhere(context: Context, samples: Sequence[sample.Sample]) -> Iterator[Check]:
     """Check archives, with Globus where one of them is reached through it."""
-    if context.open_globus is None:
+    if context.globus is None:
         yield from globus.unused()
         yield from archives.checks(context, samples, None)
         return
-    with closing(context.open_globus()) as service:
-        login = globus.login(context, service)
+    with closing(context.globus.open()) as service:
+        login = globus.login(context.globus, service)
         yield login
         if login.result is not Result.OK:
             yield skipped("globus_source", "Globus cannot be asked")

@@ -175,7 +175,7 @@ def _all(facts: Facts) -> Iterator[Condition]:
         if dependency.state is Health.DOWN:
             yield Condition("dependency_down", f"{dependency.name}: {dependency.detail}", dependency.since)
         elif dependency.state is Health.NEEDS_LOGIN:
-            yield Condition("dependency_login", f"{dependency.name}: {dependency.detail}", dependency.since)
+            yield Condition("dependency_login", _needs_login(dependency), dependency.since)
     for task in facts.stalled:
         text = f"Task {task.task} to {task.target} does not move: {task.fault or 'Globus names no fault'}."
         yield Condition("transfer_stalled", text, task.since)
@@ -192,6 +192,14 @@ def _all(facts: Facts) -> Iterator[Condition]:
     if facts.attention:
         text = f"{_sessions(facts.attention)} to look at: `labferry sessions` names them, `labferry explain` says why."
         yield Condition("attention", text, facts.attention_since)
+
+
+def _needs_login(dependency: Dependency) -> str:
+    """Return what is wrong with a login, with the command that gives another one."""
+    service = "alyx" if dependency.code.startswith("alyx") else "globus"
+    command, detail = f"`labferry login {service}`", dependency.detail.rstrip(".")
+    said = "" if command in detail else f"; {command} says what to do"
+    return f"{dependency.name}: {detail}{said}."
 
 
 def _of_root(root: RootFacts) -> Iterator[Condition]:

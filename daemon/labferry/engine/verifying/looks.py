@@ -147,8 +147,8 @@ def _in_collection(
     others: list[str] = []
     if not copies.verified:
         return Look("size", _LISTED, ())
-    assert context.open_globus is not None, "a Globus archive is used"
-    with closing(context.open_globus()) as service:
+    assert context.globus is not None, "a Globus archive is used"
+    with closing(context.globus.open()) as service:
         for base, rows in copies.verified.items():
             top = os.fsdecode(base)
             expected = {
