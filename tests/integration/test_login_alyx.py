@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +18,10 @@ from labferry.engine.context import ALYX
 from labferry.errors import UnavailableError
 from support.lab import Lab
 from support.stages import StageBench
+from support.terminal import on_terminal
 
 PATH = "KS005/2026-03-02/001"
-PROMPT = b"leave it): "
+PROMPT = "leave it): "
 
 
 def asked(lab: Lab, *options: str, code: int) -> dict[str, Any]:
@@ -158,10 +156,11 @@ def test_a_password_is_never_an_argument(lab: Lab, words: list[str]) -> None:
     assert lab.command(*words).returncode == 2
 
 
-def test_the_daemon_knows_one_login(lab: Lab) -> None:
+def test_the_daemon_knows_the_logins_that_are_used(lab: Lab) -> None:
     lab.start_ready()
-    for body in ({}, {"service": "globus"}, {"service": 1}):
+    for body in ({}, {"service": "one"}, {"service": 1}):
         assert lab.ask("/v1/login", "POST", body)["error"]["code"] == "bad_request"
+    assert lab.ask("/v1/login", "POST", {"service": "globus"})["error"]["code"] == "no_globus"
 
 
 # --- a corrected secret -----------------------------------------------------------------------------------
@@ -204,29 +203,10 @@ def test_one_06_work_goes_on_when_the_login_works_again(lab: Lab) -> None:
 # --- from a terminal --------------------------------------------------------------------------------------
 
 
-def on_terminal(lab: Lab, typed: bytes) -> tuple[int, str]:
-    """Run the command on a terminal of its own, type when it asks; return its exit code and what it showed."""
-    child, terminal = pty.fork()
-    if child == 0:
-        words = [sys.executable, "-m", "labferry", "login", "alyx"]
-        os.execve(
-            sys.executable, words, {**os.environ, **lab.environment, "LABFERRY_CONFIG": lab.config, "NO_COLOR": "1"}
-        )
-    shown, answered = b"", False
-    while True:
-        try:
-            piece = os.read(terminal, 4096)
-        except OSError:  # the other end is closed
-            break
-        if not piece:
-            break
-        shown += piece
-        if not answered and shown.endswith(PROMPT):
-            answered = True
-            os.write(terminal, typed)
-    _, status = os.waitpid(child, 0)
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(status), shown.decode()
+def typed(lab: Lab, text: str) -> tuple[int, str]:
+    """Log in on a terminal, and type a password when it is asked for."""
+    environment = {**lab.environment, "LABFERRY_CONFIG": lab.config}
+    return on_terminal(["login", "alyx"], environment, lambda shown: text if shown.endswith(PROMPT) else None)
 
 
 @pytest.mark.parametrize("daemon", [False, True])
@@ -236,7 +216,7 @@ def test_one_06_a_typed_password_is_tried_and_written(lab: Lab, daemon: bool, co
     if daemon:
         lab.start_ready()
     with password(lab, content) as file:
-        code, shown = on_terminal(lab, right.encode())
+        code, shown = typed(lab, right)
         assert (code, "ok: lab_server" in shown) == (0, True), shown
         assert file.read_text() == right
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -244,10 +224,10 @@ def test_one_06_a_typed_password_is_tried_and_written(lab: Lab, daemon: bool, co
     assert right.strip() not in shown + lab.log
 
 
-@pytest.mark.parametrize(("typed", "state"), [(b"also wrong\n", "needs_login"), (b"\n", "needs_login")])
-def test_one_06_what_does_not_work_is_not_written(lab: Lab, typed: bytes, state: str) -> None:
+@pytest.mark.parametrize(("text", "state"), [("also wrong\n", "needs_login"), ("\n", "needs_login")])
+def test_one_06_what_does_not_work_is_not_written(lab: Lab, text: str, state: str) -> None:
     with password(lab, "wrong\n") as file:
-        code, shown = on_terminal(lab, typed)
+        code, shown = typed(lab, text)
         assert (code, file.read_text()) == (8, "wrong\n")
     assert state in shown
 
@@ -263,5 +243,5 @@ def test_alyx_down_while_a_password_is_typed_writes_nothing(lab: Lab) -> None:
         lab.add_fault(match={"regexp": "POST /auth-token", "n": 2}, action="status", status=503)
         lab.add_fault(match={"regexp": "POST /auth-token", "n": 2}, action="status", status=503)
         lab.add_fault(match={"regexp": "POST /auth-token", "n": 2}, action="status", status=503)
-        code, shown = on_terminal(lab, b"anything\n")
+        code, shown = typed(lab, "anything\n")
         assert (code, file.read_text()) == (75, "wrong\n"), shown

@@ -136,12 +136,17 @@ class Lab:
         self.daemon = None
         return code
 
-    def command(self, *words: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command of `labferry` as an operator does, to its end; a traceback in its output is a failure."""
+    def command(
+        self, *words: str, environment: Mapping[str, str] | None = None, typed: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of `labferry` as an operator does, to its end; a traceback in its output is a failure.
+
+        `typed` comes through a pipe, not from a terminal.
+        """
         done = subprocess.run(
             [sys.executable, "-m", "labferry", *words],
             env={**os.environ, "LABFERRY_CONFIG": self.config, **(environment or {})},
-            stdin=subprocess.DEVNULL,
+            input=typed,
             capture_output=True,
             text=True,
             timeout=30,

@@ -37,23 +37,25 @@ def config() -> None:
 def check(path: str | None, as_json: bool) -> None:
     """Check the configuration and every file it names; list all errors at once."""
     from labferry.config import config_path, load
+    from labferry.config.checks import Result, tokens
 
     try:
         loaded = load(path, os.environ)
     except ConfigError as error:
         errors = error.message.split("\n")
         _fail(error, as_json, {"path": config_path(path, os.environ), "errors": errors})
+    logins = [f"{one.text}; {one.hint}" for one in tokens(loaded) if one.result is Result.WARNING]
     data = {
         "path": loaded.path,
         "server_name": loaded.server_name,
         "roots": [root.name for root in loaded.roots],
         "archives": list(loaded.archive),
-        "warnings": list(loaded.warnings),
+        "warnings": [*loaded.warnings, *logins],
     }
     if as_json:
         _print_json(data)
         return
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *logins):
         click.echo(f"warning: {warning}", err=True)
     roots = ", ".join(root.name for root in loaded.roots) or "none"
     archives = ", ".join(loaded.archive) or "none"

@@ -79,7 +79,7 @@ class _Asked:
 
     def finish(self, code: str) -> dict[str, Any]:
         """Finish a login."""
-        return self._ask("/v1/login/finish", {"code": code}, lambda: _here().finish_globus(self._config, code))
+        return self._ask("/v1/login/finish", {"auth_code": code}, lambda: _here().finish_globus(self._config, code))
 
     def _ask(self, path: str, body: dict[str, object], here: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:

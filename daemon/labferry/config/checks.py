@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from labferry.config.credentials import SECRET_FILES, find_secret
-from labferry.config.model import Config
+from labferry.config.credentials import SECRET_FILES, find_secret, globus_tokens
+from labferry.config.model import Config, GlobusArchive
 
+_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 LEAST_ROOM = 200 * 10**6  # bytes that the journal and its backups should find on their disk
 
 
@@ -56,6 +58,7 @@ def places(config: Config, environ: Mapping[str, str]) -> Iterator[Check]:
     """Check every place that a configuration names."""
     yield from secret_files(config, environ)
     yield state_directory(config)
+    yield from tokens(config)
     yield from (root(config, one.name) for one in config.roots)
 
 
@@ -75,6 +78,30 @@ def secret_files(config: Config, environ: Mapping[str, str]) -> Iterator[Check]:
             yield Check(name, Result.WARNING, f"{path} {found.warning}", f"chmod 600 {path}")
         else:
             yield Check(name, Result.OK, f"{path} can be read")
+
+
+def tokens(config: Config) -> Iterator[Check]:
+    """Check the login of the person who lets us into Globus, where one does: there, and for our eyes only."""
+    used = {name for one in config.roots for name in one.archive}
+    through_globus = any(isinstance(config.archive[name], GlobusArchive) for name in used)
+    if not through_globus or config.globus.client_secret_file:
+        return
+    name, path = "globus_tokens", globus_tokens(config.state_dir)
+    try:
+        modes = [(one, stat.S_IMODE(os.stat(one).st_mode)) for one in (path, os.path.dirname(path))]
+    except FileNotFoundError:
+        yield Check(name, Result.WARNING, "nobody is logged in to Globus", "`labferry login globus` logs in.")
+        return
+    except OSError:
+        yield Check(name, Result.SKIPPED, f"{path} is not for user {_me()} to look at", _AS_ITS_OWNER)
+        return
+    for place, mode in modes:
+        if mode & _OF_OTHERS:
+            text = f"{place} can be used by other users (mode {mode:04o})"
+            hint = f"chmod go= {place}; `labferry login globus --replace` makes what they may have read useless."
+            yield Check(name, Result.WARNING, text, hint)
+            return
+    yield Check(name, Result.OK, f"{path} is there, for its owner only")
 
 
 def state_directory(config: Config) -> Check:

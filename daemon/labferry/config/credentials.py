@@ -122,6 +122,11 @@ def _secret(path: str, data: bytes) -> str:
     return secret
 
 
+def globus_tokens(state_dir: str) -> str:
+    """Return where the login of the person is kept who lets this server into Globus."""
+    return os.path.join(state_dir, "globus", "tokens.json")
+
+
 def personal_endpoint_file(config_dir: str, environ: Mapping[str, str]) -> str:
     """Return where Globus Connect Personal keeps this machine's id."""
     home = environ.get("HOME") or os.path.expanduser("~")

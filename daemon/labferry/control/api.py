@@ -195,7 +195,7 @@ class Api:
             "/v1/resume": lambda r: operations.pause(live, _text(r.body, "lane"), paused=False),
             "/v1/login": lambda r: operations.log_in(context, _text(r.body, "service")),
             "/v1/login/start": lambda r: operations.begin_login(context, replace=r.body.get("replace") is True),
-            "/v1/login/finish": lambda r: operations.finish_login(context, _needed(r.body, "code")),
+            "/v1/login/finish": lambda r: operations.finish_login(context, _said(r.body, "auth_code")),
             "/v1/rescan": lambda r: operations.rescan(context, live, _text(r.body, "root")),
         }
 
@@ -406,6 +406,12 @@ def _text(body: Mapping[str, Any], name: str) -> str:
     if value is not None and not isinstance(value, str):
         raise LabferryError("bad_request", f'"{name}" is not a text.')
     return value or ""
+
+
+def _said(body: Mapping[str, Any], name: str) -> str:
+    if value := _text(body, name):
+        return value
+    raise LabferryError("bad_request", f'"{name}" is missing.')
 
 
 def _loggable(body: Mapping[str, Any]) -> dict[str, Any]:

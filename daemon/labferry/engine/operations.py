@@ -182,6 +182,7 @@ def _used(context: Context, found: dict[str, Any]) -> dict[str, Any]:
     if found["state"] not in {DOWN, NEEDS_LOGIN, globus_login.OTHER_IDENTITY}:
         context.reachable(GLOBUS)
         context.dependencies.hurry()
+        context.journal.jobs.hurry("globus_login")
         context.wakeup.ring()
     return found
 

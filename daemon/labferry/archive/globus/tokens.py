@@ -19,9 +19,10 @@ from typing import Any, Final, TypeAlias
 import structlog
 
 from labferry.archive.globus.faults import GLOBUS
+from labferry.config.credentials import globus_tokens
 from labferry.errors import UnavailableError
 
-FOLDER, FILE, PENDING = "globus", "tokens.json", "pending.json"
+PENDING = "pending.json"
 PENDING_LIFE = 3600.0  # seconds in which a login that was begun can be finished
 _FOLDER_MODE, _FILE_MODE = 0o700, 0o600
 _OTHERS = 0o077
@@ -103,8 +104,8 @@ class TokenStore:
 
     def __init__(self, state_dir: str) -> None:
         self._state_dir = state_dir
-        self.folder = os.path.join(state_dir, FOLDER)
-        self.path = os.path.join(self.folder, FILE)
+        self.path = globus_tokens(state_dir)
+        self.folder = os.path.dirname(self.path)
         self.exposed = ""
 
     def stamp(self) -> Stamp:
