@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from labferry import __version__
+from labferry.engine.reports.whois import whois
 from labferry.model import FileFate, JobState, Stage
 from labferry.sandbox.seed import plant
 from support.stages import FILES, StageBench
@@ -103,6 +104,23 @@ def test_reg_15_an_unknown_subject_is_blocked_and_registered_after_it_was_create
         plant(db, {"subjects": [{"nickname": "NEW_001", "lab": "cortexlab"}]})
     assert bench.journal.jobs.revive(bench.job(session).id)
     assert bench.run_until(Stage.REGISTER).state is JobState.DONE
+
+
+def test_reg_15_whois_says_what_a_job_would_find(bench: StageBench) -> None:
+    found = whois(bench.context, "KS005")
+    below = {"root": "rig", "lab": "cortexlab", "configured": False, "repository": "cortexlab_SR", "problem": None}
+    assert (found["lab"], found["problem"], found["roots"]) == ("cortexlab", None, [below])
+    with bench.sandbox._store.database() as db:
+        plant(db, {"labs": [{"name": "thirdlab"}], "subjects": [{"nickname": "NEW_001", "lab": "thirdlab"}]})
+    found = whois(bench.context, "NEW_001")
+    assert (found["lab"], found["problem"]) == ("thirdlab", None), "asked for now, and not remembered"
+    assert found["roots"][0]["problem"]["code"] == "lab_without_repository"
+    ambiguous = whois(bench.context, "DUP_001")
+    assert (ambiguous["lab"], ambiguous["roots"]) == (None, [])
+    assert ambiguous["problem"]["code"] == "ambiguous_subject"
+    assert "cortexlab, mainenlab" in ambiguous["problem"]["message"]
+    assert whois(bench.context, "nobody")["problem"]["code"] == "subject_not_on_alyx"
+    assert [r for r in bench.requests("POST", "/") if "auth" not in r["path"]] == []
 
 
 def test_the_chunk_is_the_configured_number_of_files(tmp_path: Path) -> None:

@@ -342,6 +342,19 @@ def event(number: int, action: str, before: str | None, after: str | None, **cha
     }
 
 
+def whose() -> dict[str, Any]:
+    """Return `whois.data` of a subject whose sessions can be registered."""
+    root = {"root": "s0", "lab": "cortexlab", "configured": False, "repository": "cortexlab_SR", "problem": None}
+    return {
+        "subject": "KS005",
+        "lab": "cortexlab",
+        "responsible_user": "rita",
+        "projects": ["ibl_cortexlab"],
+        "problem": None,
+        "roots": [root],
+    }
+
+
 def matched() -> dict[str, Any]:
     """Return `match.data` of a session with one file of every kind."""
 
@@ -484,6 +497,7 @@ ANSWERS: Mapping[str, Any] = {
     "/v1/history": history(),
     "/v1/events": Lines([event(6, "archive", "blocked", "queued"), event(7, "archive", "queued", "running")]),
     "/v1/match": matched(),
+    "/v1/whois": whose(),
     "/v1/logs": Lines(records()),
     "/v1/verify": verification(),
     "/v1/doctor": {"checks": [check("alyx_login", text="logged in as lab_server")]},

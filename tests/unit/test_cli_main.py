@@ -28,6 +28,7 @@ ASKING = [
     ("jobs",),
     ("history", KS005),
     ("match", KS005),
+    ("whois", "KS005"),
     ("logs",),
     ("retry", "--all"),
     ("pause",),

@@ -9,8 +9,21 @@ from typing import Any
 
 import pytest
 
+from labferry.errors import ExitCode
 from support.command import labferry, socket_folder
-from support.control_stub import ANSWERS, EID, KS005, ControlStub, explained, history, matched, refusal, session, shown
+from support.control_stub import (
+    ANSWERS,
+    EID,
+    KS005,
+    ControlStub,
+    explained,
+    history,
+    matched,
+    refusal,
+    session,
+    shown,
+    whose,
+)
 
 
 @pytest.fixture
@@ -161,6 +174,36 @@ def test_history_without_failures_says_nothing_about_them(daemon: ControlStub) -
     done = {**history()["attempts"][0], "outcome": "done"}
     daemon.answers["/v1/history"] = {**history(), "attempts": [done, {**done, "outcome": None, "ended_at": None}]}
     assert not any("Attempts" in line for line in run(daemon, "history", KS005))
+
+
+# --- whois ------------------------------------------------------------------------------------------------
+
+
+def test_reg_15_whois_tells_lab_and_repository(daemon: ControlStub) -> None:
+    assert run(daemon, "whois", "KS005") == [
+        "KS005",
+        "lab cortexlab, responsible: rita",
+        "projects: ibl_cortexlab",
+        "",
+        "ROOT LAB REPOSITORY",
+        "s0 cortexlab cortexlab_SR",
+    ]
+    assert daemon.requests[-1][:3] == ("GET", "/v1/whois", {"subject": "KS005"})
+
+
+def test_reg_15_whois_ends_with_1_where_nothing_can_be_registered(daemon: ControlStub) -> None:
+    problem = {"code": "ambiguous_subject", "message": "ambiguous subject KS005 in a, b", "hint": "Rename one."}
+    daemon.answers["/v1/whois"] = {**whose(), "lab": None, "problem": problem, "roots": []}
+    done = labferry("whois", "KS005", "--socket", str(daemon.socket_path))
+    assert done.exit_code == ExitCode.FAILURE
+    assert "ambiguous_subject: ambiguous subject KS005 in a, b" in done.stdout
+    assert "To do: Rename one." in done.stdout
+    problem = {"code": "lab_without_repository", "message": "none", "hint": "Make one."}
+    daemon.answers["/v1/whois"] = {
+        **whose(),
+        "roots": [{**whose()["roots"][0], "repository": None, "problem": problem}],
+    }
+    assert labferry("whois", "KS005", "--socket", str(daemon.socket_path)).exit_code == ExitCode.FAILURE
 
 
 # --- match ------------------------------------------------------------------------------------------------

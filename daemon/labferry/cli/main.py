@@ -35,6 +35,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "history": ("history", "What happened to one session."),
         "logs": ("logs", "The daemon's log, of one session or of all."),
         "match": ("match", "Which files are datasets, and why the others are not."),
+        "whois": ("whois", "The lab of a subject, and the repository that follows."),
         "verify": ("verify", "Is it in Alyx and in every archive as it was sealed?"),
         "register": ("register", "Register a session now, or show what would be sent."),
         "archive": ("archive", "Archive a session now, or replace what is archived."),

@@ -41,6 +41,7 @@ from labferry.engine.reports.metrics import CONTENT_TYPE, metrics
 from labferry.engine.reports.sessions import sessions, show
 from labferry.engine.reports.status import condition_fields, current_conditions, status
 from labferry.engine.reports.verify import verify
+from labferry.engine.reports.whois import whois
 from labferry.errors import BlockedError, LabferryError, NotYetError, UnavailableError
 from labferry.journal.backlog import ALL
 from labferry.journal.rows import SessionRow
@@ -170,6 +171,7 @@ class Api:
             "/v1/session": self._session_asked_for,
             "/v1/explain": lambda request: explain(context, live, _path(request)),
             "/v1/match": lambda request: match(context, _path(request)),
+            "/v1/whois": lambda request: whois(context, _needed(request.query, "subject")),
             "/v1/verify": self._verify,
             "/v1/doctor": lambda _: doctor(context, live),
             "/v1/jobs": lambda request: jobs(context, request.query.get("state", "")),
