@@ -139,14 +139,19 @@ def test_ruling_24_after_a_kill_the_journal_is_checked_after_ready_and_before_th
     require_each_once(lab, dict(SMALL))
 
 
-@pytest.mark.parametrize("damaged", ["one_job_per_generation", "job"])
-def test_ruling_24_a_damaged_journal_claims_nothing_and_names_the_way_out(lab: Lab, damaged: str) -> None:
+@pytest.mark.parametrize(("damaged", "backup"), [("one_job_per_generation", True), ("job", False)])
+def test_ruling_23_a_damaged_journal_is_kept_and_replaced_before_anything_is_claimed(
+    lab: Lab, damaged: str, backup: bool
+) -> None:
     lab.write(SESSION)
     lab.start_ready()
     lab.wait_for("archived")
     assert lab.stop() == 0
     file = lab.state_dir / "journal.sqlite"
     database = sqlite3.connect(file)
+    if backup:
+        (lab.state_dir / "backups").mkdir()
+        database.execute("VACUUM INTO ?", (str(lab.state_dir / "backups" / "journal-2026-03-03.sqlite"),))
     database.execute("UPDATE instance SET stopped_at = NULL")  # as after a kill
     database.commit()
     (root,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (damaged,)).fetchone()
@@ -156,13 +161,25 @@ def test_ruling_24_a_damaged_journal_claims_nothing_and_names_the_way_out(lab: L
         stream.seek((root - 1) * page)
         stream.write(bytes(page))
     lab.write(OTHER)
-    asked = len(lab.requests())
-    daemon = lab.start()
-    assert daemon.process.wait(20) == 1
+    first_life = len(lab.records)
+    before = len(lab.requests())
+    lab.start()
+    lab.wait_for("archived", sessions=2)
     assert "Traceback" not in lab.log
-    assert "backups" in lab.log
-    assert "malformed" in lab.log or lab.logged("journal_damaged")
-    assert len(lab.requests()) == asked, "nothing was claimed"
+    events = [record["event"] for record in lab.records[first_life:]]
+    assert events.index("journal_damaged") < events.index("journal_replaced") < events.index("stage_done")
+    (kept,) = (lab.state_dir / "damaged").iterdir()
+    assert (kept / "journal.sqlite").stat().st_size > 0
+    ((found, known_until),) = lab.journal("SELECT backup, known_until FROM recovery")
+    assert (found != "", known_until is not None) == (backup, backup)
+    posts = [one["path"] for one in lab.requests()[before:] if one["method"] == "POST" and one["path"] != "/auth-token"]
+    assert posts.count("/sessions") == 1, "what was registered before is adopted"
+    assert len(lab.state()["sessions"]) == 2
+    checks = lab.ask("/v1/doctor")["data"]["checks"]
+    doctor = next(one for one in checks if one["name"] == "journal")
+    assert doctor["result"] == "warning"
+    assert str(kept) in doctor["text"]
+    assert any(one["code"] == "journal_replaced" for one in lab.status()["health"])
     (lab.directory / "daemon.log").write_text("")  # an error was what this was about
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from labferry.errors import UnavailableError
-from labferry.journal import Journal, database
+from labferry.journal import Journal, JournalError, database
 from labferry.journal.database import APPLICATION_ID, migrations
 from labferry.model import JobKind, JobState, SessionState, Stage
 from support.clock import FakeClock
@@ -165,7 +164,7 @@ def test_a_migration_that_breaks_off_leaves_the_old_journal(
     with monkeypatch.context() as patch:
         known = [one for one in migrations() if one[0] <= version]  # numbers may have gaps
         patch.setattr(database, "migrations", lambda: [*known, (version + 1, half)])
-        with pytest.raises(UnavailableError):
+        with pytest.raises(JournalError, match="no_such_table"):
             Journal(folder, FakeClock())
     assert content(folder / FILE) == before
     assert ask(folder / FILE, "PRAGMA user_version") == [(version,)]

@@ -19,6 +19,7 @@ from labferry.engine.reports.health import (
     Facts,
     LateArchive,
     LeftOut,
+    Replaced,
     Severity,
     SilentLane,
     StalledTask,
@@ -247,6 +248,7 @@ EVERYTHING = Facts(
         ),
     ],
     journal_problem="disk full",
+    journal_replaced=Replaced(7.0, "journal-2026-03-03.sqlite"),
     silent=[SilentLane("seal-1", "hashing x", 3.0)],
     paused=["register"],
     stuck=[

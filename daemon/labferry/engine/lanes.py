@@ -56,7 +56,9 @@ class LaneThread(ABC):
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the thread; return True when it has ended."""
+        """Wait for the thread; return True when it has ended, or never began."""
+        if self._thread.ident is None:
+            return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
 

@@ -2,5 +2,6 @@
 
 from labferry.journal.database import JOURNAL, JournalError
 from labferry.journal.journal import Journal
+from labferry.journal.recovery import open_journal
 
-__all__ = ["JOURNAL", "Journal", "JournalError"]
+__all__ = ["JOURNAL", "Journal", "JournalError", "open_journal"]

@@ -21,6 +21,9 @@ from labferry.errors import LabferryError, UnavailableError
 
 JOURNAL = "journal"  # the dependency's name in errors
 APPLICATION_ID = 0x6C616266  # "labf"
+MAGIC = b"SQLite format 3\0"
+HEADER = 100  # bytes
+NEWEST_SCHEMA_FORMAT = 4
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 _QUERY = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
@@ -49,6 +52,20 @@ def migrations() -> list[tuple[int, str]]:
     return sorted(found)
 
 
+def _is_database(header: bytes) -> bool:
+    """Look at the numbers in the first bytes of a file that cannot be others in a database of ours."""
+    written_by, read_by, fractions = header[18:19], header[19:20], header[20:24]
+    schema_format, encoding = header[44:48], header[56:60]
+    return (
+        len(header) == HEADER
+        and header.startswith(MAGIC)
+        and {written_by, read_by} <= {b"\1", b"\2"}
+        and fractions == b"\0\x40\x20\x20"
+        and int.from_bytes(schema_format) <= NEWEST_SCHEMA_FORMAT
+        and int.from_bytes(encoding) <= 1
+    )
+
+
 class Database:
     """The open journal file.
 
@@ -61,6 +78,8 @@ class Database:
     ----------
     problem : str or None
         Why the last write failed; None since a write succeeded.
+    damage : str
+        What a statement found damaged; empty while nothing was.
 
     Raises
     ------
@@ -78,7 +97,9 @@ class Database:
         self._open_readers: list[sqlite3.Connection] = []
         self._depth = 0
         self.problem: str | None = None
+        self.damage = ""
         self._make_file()
+        self._require_header()
         self._writer = self._connect(
             "page_size = 1024",  # a transition changes few bytes on several pages, and each goes to the log whole
             "journal_mode = WAL",
@@ -91,6 +112,9 @@ class Database:
         except sqlite3.DatabaseError as error:
             self._writer.close()
             raise self._cannot_open(error) from error
+        except LabferryError:
+            self._writer.close()
+            raise
 
     def _make_file(self) -> None:
         try:
@@ -105,13 +129,35 @@ class Database:
 
     def _cannot_open(self, error: sqlite3.DatabaseError) -> LabferryError:
         """Tell a file that is damaged from one that only cannot be written now: that one must not be moved away."""
-        if isinstance(error, sqlite3.OperationalError):
-            return UnavailableError(JOURNAL, "journal_full", f"The journal {self.path} cannot be opened: {error}")
+        if not isinstance(error, sqlite3.OperationalError):
+            return self._damaged(str(error))
+        message = f"The journal {self.path} cannot be opened: {error}"
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_ERROR:
+            return UnavailableError(JOURNAL, "journal_full", message)
+        # A statement that does not fit: the schema is not the one that its number says. That may be our own fault.
+        hint = "Keep the file, and restore the newest one of the backups folder beside it."
+        return JournalError("journal_unusable", message, hint)
+
+    def _damaged(self, what: str) -> JournalError:
+        self.damage = f"{self.path} cannot be read as a journal: {what}"
         return JournalError(
             "journal_damaged",
-            f"{self.path} cannot be read as a journal: {error}",
-            "Move it away and restore the newest file of the backups folder beside it.",
+            self.damage,
+            "Start labferry again: it moves the file aside and restores the newest good backup.",
         )
+
+    def _require_header(self) -> None:
+        """Refuse a file whose first bytes make SQLite say that it cannot be written, when in truth it is damaged.
+
+        Raises
+        ------
+        JournalError
+            `journal_damaged`.
+        """
+        with self.path.open("rb") as file:
+            header = file.read(HEADER)
+        if header and not _is_database(header):
+            raise self._damaged("its first bytes are not those of a database")
 
     def _connect(self, *pragmas: str) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
@@ -122,6 +168,9 @@ class Database:
         except sqlite3.DatabaseError as error:
             connection.close()
             raise self._cannot_open(error) from error
+        except UnicodeDecodeError as error:  # of a message about names in the schema that are none any more
+            connection.close()
+            raise self._damaged(str(error)) from error
         return connection
 
     def _migrate(self) -> None:
@@ -213,6 +262,8 @@ class Database:
         except sqlite3.DatabaseError as error:
             self._require_sound(error)
             raise
+        except UnicodeDecodeError as error:
+            raise self._damaged(str(error)) from error
 
     def forget_reader(self) -> None:
         """Close this thread's reading connection, if it has one; a thread that ends calls this last."""
@@ -237,16 +288,21 @@ class Database:
         ------
         UnavailableError
             There is no room for it.
+        JournalError
+            The journal is damaged; what was backed up before stays.
         """
         partial = destination.with_name(destination.name + ".part")
         partial.unlink(missing_ok=True)
         try:
             with self._lock:
                 self._writer.execute("VACUUM INTO ?", (os.fspath(partial),))
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             partial.unlink(missing_ok=True)
+            self._require_sound(error)
             raise UnavailableError(JOURNAL, "journal_full", f"{destination} cannot be written: {error}") from error
         partial.chmod(0o600)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         partial.replace(destination)
 
     def close(self) -> None:

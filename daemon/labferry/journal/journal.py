@@ -11,11 +11,11 @@ from pathlib import Path
 from uuid import uuid4
 
 from labferry.journal.backlog import Backlog
-from labferry.journal.database import Database, load_queries
+from labferry.journal.database import Database, JournalError, load_queries
 from labferry.journal.files import Files
 from labferry.journal.jobs import Jobs
 from labferry.journal.revisits import Revisits
-from labferry.journal.rows import EventRow
+from labferry.journal.rows import EventRow, RecoveryRow
 from labferry.journal.sessions import Sessions
 from labferry.journal.steps import Steps
 from labferry.journal.tasks import Tasks
@@ -23,7 +23,9 @@ from labferry.journal.transfers import Transfers
 from labferry.model import Clock, utc_text
 
 _SQL = load_queries("events")
-_FILE = "journal.sqlite"
+_RECOVERY = load_queries("recovery")
+FILE = "journal.sqlite"
+BACKUPS = "backups"
 
 
 class Journal:
@@ -43,9 +45,9 @@ class Journal:
     """
 
     def __init__(self, state_dir: Path, clock: Clock) -> None:
-        self._db = Database(state_dir / _FILE)
+        self._db = Database(state_dir / FILE)
         self._clock = clock
-        self._backups = state_dir / "backups"
+        self._backups = state_dir / BACKUPS
         self.jobs = Jobs(self._db, clock, instance=str(uuid4()))
         self.sessions = Sessions(self._db, self.jobs, clock)
         self.files = Files(self._db, clock)
@@ -59,6 +61,21 @@ class Journal:
     def problem(self) -> str | None:
         """Why the last write failed; None since a write succeeded."""
         return self._db.problem
+
+    @property
+    def damage(self) -> str:
+        """What a statement found damaged in the file; empty while nothing was."""
+        return self._db.damage
+
+    def note_recovery(self, *, at: float, why: str, kept_as: str, backup: str, known_until: float | None) -> None:
+        """Record that this journal took the place of a damaged one."""
+        values = {"at": at, "why": why, "kept_as": kept_as, "backup": backup, "known_until": known_until}
+        with self._db.write() as connection:
+            connection.execute(_RECOVERY["record"], values)
+
+    def recoveries(self) -> list[RecoveryRow]:
+        """Return the damaged journals that were replaced, oldest first."""
+        return [RecoveryRow.of(row) for row in self._db.read(_RECOVERY["all"])]
 
     def probe(self) -> None:
         """Try to write, so that `problem` is of now.
@@ -96,7 +113,10 @@ class Journal:
 
     def check(self) -> str | None:
         """Return what is damaged in the file, or None."""
-        return self._db.quick_check()
+        try:
+            return self._db.quick_check()
+        except JournalError as error:  # so badly that it cannot even be checked
+            return error.message
 
     def back_up(self, keep: int) -> Path:
         """Write today's backup and remove all but the newest `keep`."""

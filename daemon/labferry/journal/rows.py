@@ -353,6 +353,17 @@ class StuckRow(_FromRow):
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveryRow(_FromRow):
+    """A damaged journal that was replaced: when, why, where it is kept, by which backup, and what that knows of."""
+
+    at: float
+    why: str
+    kept_as: str
+    backup: str
+    known_until: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class EventRow(_FromRow):
     """One line of the history."""
 

@@ -25,7 +25,7 @@ from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.status import current_conditions
 from labferry.engine.wakeup import Wakeup
 from labferry.errors import ExitCode, LabferryError, UnavailableError
-from labferry.journal import Journal
+from labferry.journal import Journal, JournalError, open_journal
 from labferry.model import Clock, SystemClock
 from labferry.observe.logs import configure
 from labferry.observe.notify import Notifier
@@ -42,6 +42,7 @@ DRAIN_STEP = 0.2  # the same while they end
 LONGEST_CHORE = 900.0  # seconds without a look at the lanes: a start, housekeeping in a large journal
 HOUSEKEEPING_EVERY = 86_400.0
 FIRST_HOUSEKEEPING = 600.0  # seconds after the start: a daemon that is restarted every day keeps house too
+JUST_NOW = 60.0  # seconds: the recovery of a journal that is so old was told of before
 CLOCK_STEP = 5.0  # seconds the wall clock may lose against the monotonic one before it counts as set back
 _log = structlog.get_logger()
 
@@ -70,19 +71,27 @@ def run(config_path: str | None) -> int:
         signals = Signals()
         life = _begin(config, state_dir)
         while isinstance(end := life.live(signals), Config):
-            life = _begin(end, state_dir, reloaded=True)
+            life = _begin(end, state_dir, reloaded=not life.damage, damage=life.damage)
         return end
     finally:
         lock.release()
 
 
-def _begin(config: Config, state_dir: Path, *, reloaded: bool = False) -> Life:
+def _begin(config: Config, state_dir: Path, *, reloaded: bool = False, damage: str = "") -> Life:
     """Set up the log as the configuration has it, and make a life."""
     log_file = state_dir / "logs" / "labferry.jsonl"
     configure(config.log.format, config.log.level, log_file)
     for warning in config.warnings:
         _log.warning("config", why=warning)
-    return Life(config, state_dir, log_file, SystemClock(), reloaded=reloaded)
+    return Life(config, state_dir, log_file, SystemClock(), reloaded=reloaded, damage=damage)
+
+
+def _tell_of_recovery(journal: Journal, now: float) -> None:
+    """Say that the journal is another one, if it is since this moment."""
+    for recovery in journal.recoveries()[-1:]:
+        if now - recovery.at < JUST_NOW:
+            what = f"{recovery.backup} was restored" if recovery.backup else "it begins anew"
+            _log.error("journal_replaced", why=recovery.why, kept_as=recovery.kept_as, now=what)
 
 
 class Life:
@@ -98,16 +107,32 @@ class Life:
     clock : Clock
     reloaded : bool
         Whether another life ended for this one, so that somebody waits for the answer.
+    damage : str
+        What the life before found damaged in the journal; empty when it ended for another reason.
+
+    Attributes
+    ----------
+    damage : str
+        What this life found damaged: it ended for that, and the next one replaces the journal.
     """
 
     def __init__(
-        self, config: Config, state_dir: Path, log_file: Path, clock: Clock, *, reloaded: bool = False
+        self,
+        config: Config,
+        state_dir: Path,
+        log_file: Path,
+        clock: Clock,
+        *,
+        reloaded: bool = False,
+        damage: str = "",
     ) -> None:
         self._config = config
         self._state_dir = state_dir
         self._log_file = log_file
         self._clock = clock
         self._reloaded = reloaded
+        self._found_damaged = damage
+        self.damage = ""
         self._refused = ""  # why the configuration was not taken when it was last read again
         self._wakeup = Wakeup()
         self._notifier = Notifier.from_environ()
@@ -121,9 +146,12 @@ class Life:
         self._notifier.expect_silence(LONGEST_CHORE)
         listener = bind_socket(self._config.control.socket, self._config.control.group)
         try:
-            journal = Journal(self._state_dir, self._clock)
+            journal = open_journal(self._state_dir, self._clock, self._found_damaged)
+            _tell_of_recovery(journal, self._clock.now())
             try:
                 return self._with_journal(journal, listener, signals)
+            except JournalError as error:
+                return self._after_damage(error)
             finally:
                 journal.close()
         finally:
@@ -136,6 +164,23 @@ class Life:
         assembly = assemble(self._config, journal, self._wakeup, self._clock)
         live = LiveState(assembly.lanes, assembly.detect, started_at=self._clock.now(), log_file=self._log_file)
         server = ControlServer(listener, assembly.context, live)
+        try:
+            end = self._work(assembly, live, server, signals, check=bool(unclean))
+        except JournalError as error:
+            end = self._after_damage(error)
+        return self._drain(assembly, journal, server, signals, end)
+
+    def _work(
+        self, assembly: Assembly, live: LiveState, server: ControlServer, signals: Signals, *, check: bool
+    ) -> ExitCode | Config:
+        """Be ready and supervise; return how this life ends, or the configuration of the next one.
+
+        Raises
+        ------
+        JournalError
+            `journal_damaged`.
+        """
+        journal = assembly.context.journal
         _log.info("starting", version=__version__, pid=os.getpid(), roots=len(self._config.roots))
         self._status.say("starting: the first look at every root")
         server.start()
@@ -145,19 +190,35 @@ class Life:
         _log.info("ready", socket=self._config.control.socket)
         if self._reloaded:
             answer(RELOADED)
-        if unclean and not self._is_sound(journal):
-            return ExitCode.FAILURE
+        if check:
+            self._require_sound(journal)
         for lane in assembly.lanes:
             lane.start()
         self._notifier.expect_beats()
-        following: Config | None = None
-        while following is None and not signals.stop:
+        while not signals.stop:
             signals.wait(SUPERVISE_EVERY)
-            if signals.take_reload():
-                following = self._read_again()
+            if signals.take_reload() and (following := self._read_again()) is not None:
+                return following
+            if journal.damage:
+                raise JournalError("journal_damaged", journal.damage)
             self._supervise(assembly, journal)
             self._keep_status(assembly, live)
-        return self._drain(assembly, journal, server, signals, following)
+        return ExitCode.OK
+
+    def _after_damage(self, error: JournalError) -> ExitCode | Config:
+        """End this life, so that the next one replaces the journal; one that has just been replaced ends the process.
+
+        Raises
+        ------
+        JournalError
+            It is another one than `journal_damaged`.
+        """
+        if error.code != "journal_damaged":
+            raise error
+        if not self.damage:
+            _log.error("journal_damaged", why=error.message)
+        self.damage = error.message
+        return ExitCode.FAILURE if self._found_damaged else self._config
 
     def _read_again(self) -> Config | None:
         """Return the configuration that a reload asks for; None when it cannot be used, and we go on as we are."""
@@ -188,14 +249,12 @@ class Life:
         return f"reload refused, the old configuration counts: {self._refused}; {line}" if self._refused else line
 
     @staticmethod
-    def _is_sound(journal: Journal) -> bool:
+    def _require_sound(journal: Journal) -> None:
         """Check the journal after an unclean stop, before anything is claimed (ruling 24)."""
         damage = journal.check()
         if damage:
-            _log.error("journal_damaged", why=damage, hint="Restore the newest file of the backups folder.")
-        else:
-            _log.info("journal_is_sound", why="checked after a stop that was not clean")
-        return damage is None
+            raise JournalError("journal_damaged", damage)
+        _log.info("journal_is_sound", why="checked after a stop that was not clean")
 
     def _supervise(self, assembly: Assembly, journal: Journal) -> None:
         """Look at the lanes; keep house once a day."""
@@ -240,7 +299,7 @@ class Life:
     def _end_life(journal: Journal) -> None:
         try:
             journal.jobs.end_life()
-        except UnavailableError as error:  # costs the next start a check of the journal
+        except LabferryError as error:  # costs the next start a check of the journal
             _log.warning("stop_not_recorded", why=error.message)
 
     def _drain(
@@ -249,28 +308,30 @@ class Life:
         journal: Journal,
         server: ControlServer,
         signals: Signals,
-        following: Config | None,
+        end: ExitCode | Config,
     ) -> ExitCode | Config:
         """End this life: with work open after the grace, or, where another one follows, when the last lane ended."""
         self._wakeup.stop()
         assembly.detect.wake()
-        if following is not None:
+        if isinstance(end, Config):
             self._wait_for(assembly.lanes, lambda: signals.stop)
-        if signals.stop:
-            following = None
+        if signals.stop or not isinstance(end, Config):
+            end = ExitCode.OK if isinstance(end, Config) else end
             self._notifier.stopping()
             _log.info("stopping")
             deadline = self._clock.monotonic() + GRACE
             self._wait_for(assembly.lanes, lambda: self._clock.monotonic() >= deadline)
         still_working = [lane.name for lane in assembly.lanes if not lane.join(0)]
         server.stop()
-        if not still_working:
+        if self.damage:
+            _log.info("life_ended", why="the journal is damaged")  # no clean stop: the next life must not trust it
+        elif not still_working:
             self._end_life(journal)
-            _log.info("stopped" if following is None else "life_ended")
+            _log.info("life_ended" if isinstance(end, Config) else "stopped")
         else:
             _log.warning("stopped_with_work_open", lanes=still_working)
         assembly.context.alyx.close()
-        return ExitCode.OK if following is None else following
+        return end
 
     def _wait_for(self, lanes: Sequence[LaneThread], enough: Callable[[], bool]) -> None:
         """Wait until all lanes have ended, or it is enough.

@@ -14,7 +14,8 @@ from labferry.engine.doctor import alyx, archives, globus, sample
 from labferry.engine.doctor.checking import skipped
 from labferry.engine.reports.live import LiveState
 from labferry.errors import CODES, LabferryError
-from labferry.model import show_path
+from labferry.journal.rows import RecoveryRow
+from labferry.model import show_path, utc_text
 
 
 def doctor(context: Context, live: LiveState) -> dict[str, Any]:
@@ -81,4 +82,29 @@ def _journal(context: Context) -> Check:
     problem = context.journal.problem
     if problem:
         return Check("journal", Result.ERROR, problem, CODES["journal_full"].hint)
+    recoveries = context.journal.recoveries()
+    if recoveries:
+        return _replaced(recoveries[-1])
     return Check("journal", Result.OK, "the journal can be written")
+
+
+def _replaced(recovery: RecoveryRow) -> Check:
+    """Tell of a journal that took the place of a damaged one, and of what it cannot know."""
+    at, until = utc_text(recovery.at), utc_text(recovery.known_until)
+    if recovery.backup:
+        what = f"{recovery.backup} was restored, which knows what happened until {until}"
+        unknown = f"of what happened between {until} and {at}"
+    else:
+        what = "there was no good backup, so it began anew: sessions were found again, old ones taken over from Alyx"
+        unknown = f"of what happened before {at}"
+    text = (
+        f"the journal was damaged ({recovery.why}); {what}. The damaged one is kept in {recovery.kept_as}. "
+        f"It cannot know {unknown}: holds, cancellations and other orders of operators; completion signals that were "
+        "deleted since; weighings, water and notes that were not sent yet; for which sessions `on_registered` has run "
+        "(it may run again); transfers that were under way"
+    )
+    hint = (
+        "Look at `labferry sessions --state settling` and `labferry backlog`, repeat holds and cancellations, and "
+        "compare weighings and water of those days in Alyx. Have the disk checked."
+    )
+    return Check("journal", Result.WARNING, text, hint)

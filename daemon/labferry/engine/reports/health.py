@@ -29,6 +29,7 @@ CONDITIONS: dict[str, tuple[Severity, str]] = {
     "dependency_down": (Severity.ERROR, "A service that the work needs does not answer"),
     "dependency_login": (Severity.ERROR, "A service does not accept our login"),
     "journal_trouble": (Severity.ERROR, "The journal cannot be written"),
+    "journal_replaced": (Severity.WARNING, "The journal was damaged and is another one now"),
     "lane_silent": (Severity.ERROR, "A part of the daemon shows no sign of life"),
     "transfer_stalled": (Severity.ERROR, "A transfer makes no progress"),
     "root_frozen": (Severity.ERROR, "A root is not as it was: nothing is concluded from what is missing"),
@@ -121,6 +122,14 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """A damaged journal: when it was replaced, and by which backup (empty: it began anew)."""
+
+    at: float
+    backup: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What health is judged by.
 
@@ -129,6 +138,8 @@ class Facts:
     dependencies : sequence of Dependency
     roots : sequence of RootFacts
     journal_problem : str or None
+    journal_replaced : Replaced or None
+        Not long ago.
     silent : sequence of SilentLane
     paused : sequence of str
         Kinds of lanes.
@@ -145,6 +156,7 @@ class Facts:
     dependencies: Sequence[Dependency] = ()
     roots: Sequence[RootFacts] = ()
     journal_problem: str | None = None
+    journal_replaced: Replaced | None = None
     silent: Sequence[SilentLane] = ()
     paused: Sequence[str] = ()
     stuck: Sequence[StuckSessions] = ()
@@ -169,6 +181,11 @@ def promise_holds(found: Sequence[Condition]) -> bool:
 def _all(facts: Facts) -> Iterator[Condition]:
     if facts.journal_problem:
         yield Condition("journal_trouble", facts.journal_problem)
+    if facts.journal_replaced:
+        backup = facts.journal_replaced.backup
+        how = f"backup {backup} was restored" if backup else "it began anew"
+        text = f"The journal was damaged and {how}; `labferry doctor` lists what it cannot know."
+        yield Condition("journal_replaced", text, facts.journal_replaced.at)
     for lane in facts.silent:
         yield Condition("lane_silent", f"Lane {lane.name} is silent; the last it said was: {lane.doing}.", lane.since)
     for dependency in facts.dependencies:

@@ -17,6 +17,7 @@ from labferry.engine.reports.health import (
     Facts,
     LateArchive,
     LeftOut,
+    Replaced,
     SilentLane,
     StalledTask,
     StuckExample,
@@ -27,6 +28,7 @@ from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.places import session_folder
 from labferry.model import JobState, SessionState, path_fields, utc_text
 
+TOLD_FOR = 7 * 86_400.0  # seconds: so long is the replacement of the journal a condition
 COUNTED_JOBS = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.BLOCKED)
 
 
@@ -71,6 +73,7 @@ def current_conditions(context: Context, live: LiveState, attention: int | None 
             dependencies=context.dependencies.snapshot(),
             roots=live.detect.facts(),
             journal_problem=journal.problem,
+            journal_replaced=_replaced(context),
             silent=_silent(context, live),
             paused=live.paused(),
             stuck=stuck_sessions(context, stale_before),
@@ -127,6 +130,14 @@ def _late(context: Context, before: float) -> list[LateArchive]:
     observed = {name for name, archive in context.config.archive.items() if isinstance(archive, ObserveArchive)}
     rows = context.journal.jobs.late(before)
     return [LateArchive(row["target"], row["sessions"], row["since"]) for row in rows if row["target"] in observed]
+
+
+def _replaced(context: Context) -> Replaced | None:
+    """Return the last replacement of the journal, for as long as somebody may not have heard of it."""
+    for one in context.journal.recoveries()[-1:]:
+        if context.clock.now() - one.at < TOLD_FOR:
+            return Replaced(one.at, one.backup)
+    return None
 
 
 def _left_out(context: Context) -> LeftOut | None:
