@@ -21,9 +21,9 @@ AGE = 200 * 86400.0  # seconds since all that was archived
 UNSIGNALLED = 500
 
 
-def big_journal(workdir: Path, root: Path, subjects: int = SUBJECTS, *, unsettled: int = 0) -> Path:
+def big_journal(workdir: Path, root: Path, subjects: int = SUBJECTS, *, unsettled: int = 0, bare: bool = False) -> Path:
     """Return a file to copy to `journal.sqlite`; the last so many sessions are complete in no journal's eyes."""
-    place = shared(workdir) / f"journal-{subjects}-{unsettled}"
+    place = shared(workdir) / f"journal-{subjects}-{unsettled}-{bare}"
     file = place / "journal.sqlite"
     if not file.exists():
         shutil.rmtree(place, ignore_errors=True)
@@ -32,11 +32,11 @@ def big_journal(workdir: Path, root: Path, subjects: int = SUBJECTS, *, unsettle
         journal.sessions.meet_root(ROOT, os.fsencode(root), "ibl")
         journal.close()
         with contextlib.closing(sqlite3.connect(file)) as connection, connection:
-            _plant(connection, root, subjects, unsettled)
+            _plant(connection, subjects, unsettled, None if bare else root)
     return file
 
 
-def _plant(connection: sqlite3.Connection, root: Path, subjects: int, unsettled: int) -> None:
+def _plant(connection: sqlite3.Connection, subjects: int, unsettled: int, root: Path | None) -> None:
     then = time.time() - AGE
     known = list(sessions(subjects))
     done = range(1, len(known) - unsettled + 1)
@@ -64,6 +64,8 @@ def _plant(connection: sqlite3.Connection, root: Path, subjects: int, unsettled:
             " finished_at) VALUES (?, ?, ?, 1, 'done', ?, ?, ?, ?, ?)",
             ((number, kind, target, kind, then, then, then, then) for number in done),
         )
+    if root is None:
+        return
     connection.executemany(
         "INSERT INTO file (session_id, path, generation, size, mtime_ns, ctime_ns, md5, fate, dataset_id,"
         " registered_hash, registered_at) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)",

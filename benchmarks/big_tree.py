@@ -62,13 +62,13 @@ def folders(subjects: int = SUBJECTS) -> int:
     return subjects * (1 + DAYS) + sum(1 + len(FOLDERS) for _ in sessions(subjects))
 
 
-def big_tree(workdir: Path, subjects: int = SUBJECTS) -> Path:
-    """Return the root of the tree, written now or by an earlier benchmark of this run."""
-    root = shared(workdir) / f"tree-{subjects}" / "Subjects"
+def big_tree(workdir: Path, subjects: int = SUBJECTS, *, bare: bool = False) -> Path:
+    """Return the root of the tree, written now or by an earlier benchmark of this run; `bare` sessions are empty."""
+    root = shared(workdir) / f"tree-{subjects}-{bare}" / "Subjects"
     if not root.exists():
         partial = root.with_name("partial")
         with get_context("fork").Pool(WRITERS) as pool:
-            pool.starmap(_write_subject, ((str(partial), subject) for subject in range(subjects)), chunksize=4)
+            pool.starmap(_write_subject, ((str(partial), subject, bare) for subject in range(subjects)), chunksize=4)
         partial.rename(root)
     return root
 
@@ -80,14 +80,14 @@ def shared(workdir: Path) -> Path:
     return place
 
 
-def _write_subject(root: str, subject: int) -> None:
+def _write_subject(root: str, subject: int, bare: bool) -> None:
     for recorded in _of_subject(subject):
-        _write_session(f"{root}/{recorded.path}")
+        _write_session(f"{root}/{recorded.path}", () if bare else FOLDERS)
 
 
-def _write_session(folder: str) -> None:
+def _write_session(folder: str, folders_in_it: tuple[str, ...]) -> None:
     os.makedirs(folder)
-    for below in FOLDERS:
+    for below in folders_in_it:
         os.mkdir(f"{folder}/{below}")
         for file in FILES:
             handle = os.open(f"{folder}/{below}/{file}", os.O_WRONLY | os.O_CREAT, 0o644)

@@ -52,6 +52,16 @@ class Benchmark:
 BENCHMARKS: Mapping[str, Benchmark] = {
     "match_files": Benchmark("match_files", "≤"),
     "list_sessions": Benchmark("list_sessions", "≤"),
+    "start_ready": Benchmark("start_ready", "≤"),
+    "start_ready_new": Benchmark("start_ready", "≤", "run_new"),
+    "steady_scan": Benchmark("steady", "≤", "run_scan"),
+    "steady_cpu": Benchmark("steady", "≤", "run_cpu"),
+    "steady_cpu_unsignalled": Benchmark("steady", "≤", "run_cpu_unsignalled"),
+    "growth_cpu": Benchmark("steady", "≤", "run_growth"),
+    "watches": Benchmark("steady", "≤", "run_watches"),
+    "detect_latency_p99": Benchmark("detect_latency", "≤"),
+    "status_p99": Benchmark("status_under_load", "≤"),
+    "tracked_rss": Benchmark("tracked_rss", "≤"),
     "idle_rss": Benchmark("idle_rss", "≤"),
     "seal": Benchmark("seal", "≥"),
     "seal_threads": Benchmark("seal", "≥", "run_threads"),
@@ -67,7 +77,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "globus_plan_rss": Benchmark("globus_plan", "≤", "run_memory"),
 }
 
-_LINE = "{:<18}{:>24}{:>16}{:>9}{:>9}  {}"
+_LINE = "{:<23}{:>24}{:>16}{:>9}{:>9}  {}"
 
 
 def main(
@@ -133,24 +143,28 @@ def _wait_for_calm(load: Callable[[], float], sleep: Callable[[float], None]) ->
 
 
 def _measure_all(benchmarks: Mapping[str, Benchmark]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Run one after the other, a line each; return the results and the names of those that broke."""
+    """Run one after the other, a line each; return the results and the names of those that broke.
+
+    Each has a folder of its own. What several of them use they put beside it, into a folder `shared`.
+    """
     measured, failed = [], []
     print(_LINE.format("benchmark", "value", "reference", "ratio", "goal", "ok"), flush=True)
-    for name, benchmark in benchmarks.items():
-        if benchmark.needs and shutil.which(benchmark.needs) is None:
-            print(f"{name:<18}SKIPPED: {benchmark.needs} is not installed", flush=True)
-            continue
-        try:
-            with TemporaryDirectory(prefix="labferry-bench-", dir=SCRATCH) as workdir:
-                result = _checked(name, benchmark, benchmark.run(Path(workdir)))
-        except Exception:  # noqa: BLE001 - whatever broke in one, the others are measured
-            traceback.print_exc()
-            print(f"{name:<18}broke, see above", flush=True)
-            failed.append(name)
-            continue
-        note = result.pop("note", "")
-        print(_row(result, benchmark.bound) + (f"  ({note})" if note else ""), flush=True)
-        measured.append(result)
+    with TemporaryDirectory(prefix="labferry-bench-", dir=SCRATCH) as scratch:
+        for name, benchmark in benchmarks.items():
+            if benchmark.needs and shutil.which(benchmark.needs) is None:
+                print(f"{name:<23}SKIPPED: {benchmark.needs} is not installed", flush=True)
+                continue
+            try:
+                with TemporaryDirectory(prefix=f"{name}-", dir=scratch) as workdir:
+                    result = _checked(name, benchmark, benchmark.run(Path(workdir)))
+            except Exception:  # noqa: BLE001 - whatever broke in one, the others are measured
+                traceback.print_exc()
+                print(f"{name:<23}broke, see above", flush=True)
+                failed.append(name)
+                continue
+            note = result.pop("note", "")
+            print(_row(result, benchmark.bound) + (f"  ({note})" if note else ""), flush=True)
+            measured.append(result)
     return measured, failed
 
 

@@ -201,12 +201,13 @@ class Scanner:
             note_unreadable(self._root, level.path, error, seen)
             gone = not seen.unreadable
             return (None if gone else _Folder(level, None, unreadable=seen.unreadable[0])), []
-        names = (one.path.rpartition(b"/")[2] for one in seen.found)
+        start = len(level.path) + 1 if level.path else 0
+        sessions = [one.path[start:] for one in seen.found]
         folder = _Folder(
             level,
             signature,
-            tuple(one.path for one in levels),
-            tuple(self._names.setdefault(name, name) for name in names),
+            tuple([one.path for one in levels]),
+            tuple([self._names.setdefault(name, name) for name in sessions]),
             tuple(seen.near_misses),
             seen.near_miss_count,
         )

@@ -101,7 +101,7 @@ class Sessions:
             (met_at,) = connection.execute(_SQL["meet_root"], values).fetchone()
         return float(met_at)
 
-    def found(
+    def add(
         self,
         root: str,
         path: bytes,
@@ -114,12 +114,30 @@ class Sessions:
         history: History | None = None,
         history_code: str = "",
         history_why: str = "",
-    ) -> SessionRow:
-        """Insert a session that a scan found for the first time; old ones with what is to become of them."""
+    ) -> int:
+        """Insert a session that a scan found first, an old one with what is to become of it; return its id."""
         values = {"root": root, "path": path, "layout": layout, "subject": subject, "date": date, "number": number}
         past = {"history": history, "history_code": history_code, "history_why": history_why}
         with self._db.write() as connection:
-            connection.execute(_SQL["insert"], {**values, **past, "lab": lab, "now": self._clock.now()})
+            inserted = connection.execute(_SQL["insert"], {**values, **past, "lab": lab, "now": self._clock.now()})
+        assert inserted.lastrowid is not None
+        return inserted.lastrowid
+
+    def found(
+        self,
+        root: str,
+        path: bytes,
+        *,
+        layout: str,
+        subject: str,
+        date: str,
+        number: int,
+        lab: str | None,
+        history: History | None = None,
+    ) -> SessionRow:
+        """Insert a session as `add` does, and return it as the journal has it: dear, where there are thousands."""
+        with self._db.write():
+            self.add(root, path, layout=layout, subject=subject, date=date, number=number, lab=lab, history=history)
             row = self.at(root, path)
         assert row is not None
         return row

@@ -51,7 +51,7 @@ def meet_sessions(state: RootState, found: Found, journal: Journal, settings: De
     met: dict[bytes, tuple[int, bool]] = {}
     with journal.together():
         for session, past in new:
-            row = journal.sessions.found(
+            session_id = journal.sessions.add(
                 state.root.name,
                 session.path,
                 layout=state.root.layout,
@@ -64,8 +64,8 @@ def meet_sessions(state: RootState, found: Found, journal: Journal, settings: De
                 history_why=past.why,
             )
             if past.signalled:
-                journal.sessions.signal(row.id, SIGNALS[0].decode())
-            met[session.path] = (row.id, True)
+                journal.sessions.signal(session_id, SIGNALS[0].decode())
+            met[session.path] = (session_id, True)
     state.known |= met  # known is what was committed: a full disk takes all of them back
     for path in found:
         session_id, there = state.known[path]

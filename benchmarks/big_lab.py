@@ -1,0 +1,81 @@
+"""A daemon in front of a lab's whole past."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from support.lab import Lab
+
+READY_LIMIT = 120.0  # seconds
+EVERY_HALF_MINUTE = {"LABFERRY_DETECTION__SCAN_EVERY": "30", "LABFERRY_DETECTION__QUIET": "60"}  # the daemon's defaults
+
+
+class BigLab:
+    """A lab whose root is a given tree.
+
+    Parameters
+    ----------
+    folder : Path
+        Empty.
+    tree : Path
+        The root.
+    journal : Path or None
+        The journal to begin with.
+    environment : mapping
+        Of the daemon.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        tree: Path,
+        journal: Path | None = None,
+        environment: Mapping[str, str] = EVERY_HALF_MINUTE,
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.bind(str(folder / "notify"))
+        self._notify.settimeout(READY_LIMIT)
+        self.lab = Lab(folder, environment={**environment, "NOTIFY_SOCKET": str(folder / "notify")})
+        config = Path(self.lab.config)
+        config.write_text(config.read_text().replace(str(self.lab.root), str(tree)))
+        if journal is not None:
+            self.lab.state_dir.mkdir(exist_ok=True)
+            shutil.copy(journal, self.lab.state_dir / "journal.sqlite")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lab.close()
+        self._notify.close()
+
+    def start(self) -> float:
+        """Start the daemon; return the seconds until it said that it is ready."""
+        began = time.perf_counter()
+        self.lab.start()
+        while b"READY=1" not in self._notify.recv(4096).splitlines():
+            pass
+        return time.perf_counter() - began
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process."""
+        assert self.lab.daemon is not None
+        return self.lab.daemon.process.pid
+
+    def cpu(self) -> float:
+        """Return the seconds of processor time that the daemon's threads have had."""
+        threads = Path(f"/proc/{self.pid}/task")
+        return sum(int((threads / one / "schedstat").read_text().split()[0]) for one in os.listdir(threads)) / 1e9
+
+    def memory(self, field: str) -> float:
+        """Return a field of the kernel's account of the daemon's memory (VmRSS, VmHWM), in MiB."""
+        lines = Path(f"/proc/{self.pid}/status").read_text("ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024

@@ -1,0 +1,128 @@
+"""What a daemon costs while nothing happens: its scans, its processor time, its watches; and how that grows.
+
+Three daemons wait side by side: in front of 20,000 archived sessions, of 2,000, and of 20,000 of which 500 have no
+completion signal. Each window is as long as the time between two scans. They are measured once in a run of benchmarks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from big_journal import UNSIGNALLED, big_journal
+from big_lab import BigLab
+from big_tree import SUBJECTS, big_tree, folders, sessions
+
+FEW_SUBJECTS = SUBJECTS // 10
+WINDOW = 30.0  # seconds: the default of `scan_every`
+SETTLING = 75.0  # seconds after the start: two more scans, and the first looks
+DEPTH = 3
+SCAN_GOAL, CPU_GOAL, UNSIGNALLED_GOAL, WATCHES_GOAL, GROWTH_GOAL = 1.5, 0.005, 0.01, 0.01, 2.0
+
+
+@dataclass
+class Measured:
+    """What was seen, window by window."""
+
+    watches: int = 0
+    scan: list[float] = field(default_factory=list)  # seconds
+    listing: list[float] = field(default_factory=list)  # seconds of a bare listing of the same
+    many: list[float] = field(default_factory=list)  # fraction of a core, of the daemon with 20,000 sessions
+    few: list[float] = field(default_factory=list)
+    unsignalled: list[float] = field(default_factory=list)
+
+
+def run_scan(workdir: Path, runs: int) -> dict[str, object]:
+    seen = _measure(workdir.parent, runs)
+    value, reference = median(seen.scan), median(seen.listing)
+    return _result("steady_scan", value, "s", reference, SCAN_GOAL, seen.scan)
+
+
+def run_cpu(workdir: Path, runs: int) -> dict[str, object]:
+    seen = _measure(workdir.parent, runs)
+    return _result("steady_cpu", median(seen.many), "of a core", 1, CPU_GOAL, seen.many)
+
+
+def run_cpu_unsignalled(workdir: Path, runs: int) -> dict[str, object]:
+    seen = _measure(workdir.parent, runs)
+    return _result(
+        "steady_cpu_unsignalled", median(seen.unsignalled), "of a core", 1, UNSIGNALLED_GOAL, seen.unsignalled
+    )
+
+
+def run_watches(workdir: Path, runs: int) -> dict[str, object]:
+    seen = _measure(workdir.parent, runs)
+    return _result("watches", seen.watches, "watches", folders(), WATCHES_GOAL, [seen.watches])
+
+
+def run_growth(workdir: Path, runs: int) -> dict[str, object]:
+    seen = _measure(workdir.parent, runs)
+    return _result("growth_cpu", median(seen.many), "of a core", median(seen.few), GROWTH_GOAL, seen.many)
+
+
+@cache
+def _measure(place: Path, runs: int) -> Measured:
+    seen = Measured()
+    with TemporaryDirectory(dir=place) as folder, ExitStack() as stack:
+        workdir = Path(folder)
+        tree, small = big_tree(workdir), big_tree(workdir, FEW_SUBJECTS)
+
+        def daemon(name: str, *arguments: object, unsettled: int = 0) -> BigLab:
+            root, subjects = arguments
+            journal = big_journal(workdir, root, subjects, unsettled=unsettled)  # type: ignore[arg-type]
+            big = stack.enter_context(BigLab(workdir / name, root, journal))  # type: ignore[arg-type]
+            big.start()
+            return big
+
+        many = daemon("many", tree, SUBJECTS)
+        few = daemon("few", small, FEW_SUBJECTS)
+        unsignalled = daemon("unsignalled", tree, SUBJECTS, unsettled=UNSIGNALLED)
+        time.sleep(SETTLING)
+        for _ in range(runs):
+            before = [one.cpu() for one in (many, few, unsignalled)]
+            time.sleep(WINDOW)
+            spent = [one.cpu() - cpu for one, cpu in zip((many, few, unsignalled), before, strict=True)]
+            for kept, seconds in zip((seen.many, seen.few, seen.unsignalled), spent, strict=True):
+                kept.append(seconds / WINDOW)
+            (root,) = many.lab.status()["roots"]
+            seen.scan.append(root["scan_s"])
+            began = time.perf_counter()
+            listed = _list(os.fsencode(tree), DEPTH)
+            seen.listing.append(time.perf_counter() - began)
+            assert listed == root["sessions"] == sum(1 for _ in sessions())
+        seen.watches = root["watches"]
+        states = unsignalled.lab.status()["sessions"]
+        assert (states["settling"], states["archived"]) == (UNSIGNALLED, listed - UNSIGNALLED)
+        assert many.lab.count("archived") == listed, "something happened although nothing did"
+    return seen
+
+
+def _list(folder: bytes, depth: int) -> int:
+    count = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                count += _list(entry.path, depth - 1) if depth > 1 else 1
+    return count
+
+
+def _result(
+    name: str, value: float, unit: str, reference: float, goal: float, runs: list[float] | list[int]
+) -> dict[str, object]:
+    ratio = value / reference
+    return {
+        "name": name,
+        "value": value,
+        "unit": unit,
+        "reference": reference,
+        "ratio": ratio,
+        "goal": goal,
+        "ok": ratio <= goal,
+        "runs": runs,
+    }
