@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from labferry.errors import CODES
-from labferry.journal.database import Database, load_queries
+from labferry.journal.database import Database, Row, load_queries
 from labferry.journal.jobs import Jobs
 from labferry.journal.rows import JobRow, SessionRow, StuckRow
 from labferry.model import Clock, History, JobKind, JobState, Stage
@@ -22,6 +22,7 @@ class Sessions:
         self._db = database
         self._jobs = jobs
         self._clock = clock
+        self._counts: dict[str, tuple[tuple[object, ...], list[Row]]] = {}
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -68,12 +69,24 @@ class Sessions:
 
     def counts(self) -> tuple[dict[str, int], int]:
         """Return the number of sessions per state, and how many need a person."""
-        rows = self._db.read(_SQL["counts"])
+        rows = self._counted("counts")
         return {row["state"]: row["sessions"] for row in rows}, sum(row["attention"] for row in rows)
 
     def counts_by_root(self) -> dict[str, int]:
         """Return the number of sessions that are there, per root."""
-        return {row["root"]: row["sessions"] for row in self._db.read(_SQL["counts_by_root"])}
+        return {row["root"]: row["sessions"] for row in self._counted("counts_by_root")}
+
+    def _counted(self, name: str) -> list[Row]:
+        """Return the rows of a query that goes through all sessions; as before while nothing happened to any.
+
+        Every transition writes an event; only what is rejected in a manifest does not.
+        """
+        now = tuple(self._db.read(_SQL["what_counts"])[0])
+        then, rows = self._counts.get(name, ((), []))
+        if then != now:
+            rows = self._db.read(_SQL[name])
+            self._counts[name] = now, rows
+        return rows
 
     def counts_below(self, root: str, folder: bytes) -> dict[str, int]:
         """Return the number of sessions per state below a folder of a root; below the root itself when empty."""

@@ -38,6 +38,10 @@ WHERE signature = (SELECT signature FROM session WHERE id = :id) AND id <> :id O
 -- name: by_eid
 SELECT * FROM session_status WHERE eid = :eid ORDER BY id
 
+-- While this is the same, the counts are: no session and no job moved, and no other files are rejected.
+-- name: what_counts
+SELECT (SELECT max(id) FROM event), count(*), total(session_id) FROM file WHERE fate = 'rejected'
+
 -- name: counts
 SELECT state, count(*) AS sessions, sum(attention) AS attention FROM session_status GROUP BY state
 
