@@ -133,6 +133,7 @@ def status(**changes: Any) -> dict[str, Any]:
                 "layout": "ibl",
                 "mode": "events",
                 "watches": 14,
+                "overflows": 0,
                 "sessions": 132,
                 "last_scan": "2024-06-04T02:59:48.000Z",
                 "scan_s": 0.0123,

@@ -141,6 +141,13 @@ def test_roots_show_how_they_are_watched_and_their_problem(daemon: ControlStub) 
     assert "the folder is empty" in text
 
 
+def test_done_06_lost_events_are_counted_beside_the_watches(daemon: ControlStub) -> None:
+    (root,) = status()["roots"]
+    assert "lost" not in shown(daemon, status(), 0)
+    text = " ".join(shown(daemon, status(roots=[{**root, "overflows": 2}]), 0).split())
+    assert "events (14 watches, events lost 2 times)" in text
+
+
 def test_daemon_of_another_version_is_named(daemon: ControlStub) -> None:
     assert "this command is" in shown(daemon, status(version="9.9"), 0).splitlines()[1]
 

@@ -42,7 +42,7 @@ PARTS = {
     "jobs": "queued running waiting blocked",
     "transfers": "active bytes_done bytes_total",
 }
-ROOT = "name path layout mode watches sessions last_scan scan_s problem"
+ROOT = "name path layout mode watches overflows sessions last_scan scan_s problem"
 
 
 @pytest.fixture

@@ -197,7 +197,11 @@ def _roots(found: dict[str, Any], now: float) -> list[str]:
 
 
 def _mode(root: dict[str, Any]) -> str:
-    return f"events ({root['watches']:,} watches)" if root["mode"] == "events" else warn(root["mode"])
+    if root["mode"] != "events":
+        return warn(root["mode"])
+    lost = root.get("overflows", 0)
+    times = warn(f", events lost {human.plural(lost, 'time')}") if lost else ""
+    return f"events ({root['watches']:,} watches{times})"
 
 
 def _health(found: dict[str, Any], now: float) -> Iterator[str]:

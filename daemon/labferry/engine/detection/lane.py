@@ -51,6 +51,11 @@ class DetectLane(LaneThread):
         self._keeping = Keeping(journal, clock, lambda: wakeup.stopping)
         watched = any(state.facts.mode == "events" for state in self._roots)
         self._hints: Hints = WatchdogHints(signals=SIGNALS) if watched else NoHints()
+        self._overflows = 0  # that were told
+        self._limited = False  # by the kernel, which was told
+        for state in self._roots:
+            if state.blind:
+                _log.warning("root_problem", root=state.root.name, why=state.blind)
 
     # --- what others ask ----------------------------------------------------------------------------------
 
@@ -107,7 +112,11 @@ class DetectLane(LaneThread):
         return 0.0 if self._wakeup.stopping else max(0.0, min([*due, now + IDLE_BEAT]) - now)
 
     def _take_hints(self) -> None:
-        for path in self._hints.drain():
+        touched = self._hints.drain()
+        if self._hints.overflows != self._overflows:
+            self._overflows = self._hints.overflows
+            _log.warning("events_lost", times=self._overflows, why="the kernel's queue was full: all roots are scanned")
+        for path in touched:
             for state in self._roots:
                 below = state.below(path)
                 if below is not None:
@@ -141,17 +150,26 @@ class DetectLane(LaneThread):
         if result is not None:
             self._compare(state, result)
         self._looking.follow(state)
-        self._hints.watch(folders_to_watch(self._roots))
+        self._watch()
         problem = state.trouble
         if problem and problem != state.facts.problem:
             _log.warning("root_problem", root=state.root.name, why=problem)
         state.facts = replace(
             state.facts,
             watches=self._hints.count,
+            overflows=self._hints.overflows,
             last_scan=self._clock.now(),
             scan_s=seconds,
             problem=problem or (self._hints.problem or "" if state.facts.mode == "events" else state.blind),
         )
+
+    def _watch(self) -> None:
+        """Watch what is worth it now; say it once when the kernel does not let us."""
+        self._hints.watch(folders_to_watch(self._roots))
+        problem = self._hints.problem
+        if problem and not self._limited:
+            _log.warning("watches_limited", why=problem)
+        self._limited = problem is not None
 
     def _compare(self, state: RootState, result: ScanResult) -> None:
         """Tell the journal of what a scan saw; unless all of it is settled, the next scan tells it again."""

@@ -24,13 +24,18 @@ SIGNALS = (b"raw_session.flag",)
 
 @dataclass(frozen=True, slots=True)
 class RootFacts:
-    """What the operator may know of a root; `last_scan` in epoch seconds, `scan_s` in seconds."""
+    """What the operator may know of a root.
+
+    `last_scan` in epoch seconds, `scan_s` in seconds; `overflows`: how often the kernel lost events, of any root, since
+    the start.
+    """
 
     name: str
     path: bytes
     layout: str
     mode: str
     watches: int = 0
+    overflows: int = 0
     last_scan: float | None = None
     scan_s: float = 0.0
     problem: str = ""

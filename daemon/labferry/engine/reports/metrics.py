@@ -34,6 +34,7 @@ def metrics(context: Context, live: LiveState) -> str:
         ("root_frozen", "1 while a root is not as it was.", _of_roots(data, "frozen")),
         ("root_scan_seconds", "Duration of the last scan.", _of_roots(data, "scan_s")),
         ("root_watches", "Folders watched for events.", _of_roots(data, "watches")),
+        ("root_overflows", "Times that the kernel lost events since the start.", _of_roots(data, "overflows")),
     ]
     return "".join(_family(f"labferry_{name}", text, samples) for name, text, samples in families)
 

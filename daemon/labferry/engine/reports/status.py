@@ -174,6 +174,7 @@ def _root(facts: RootFacts, sessions: int) -> dict[str, Any]:
         "layout": facts.layout,
         "mode": facts.mode,
         "watches": facts.watches,
+        "overflows": facts.overflows,
         "sessions": sessions,
         "last_scan": utc_text(facts.last_scan),
         "scan_s": round(facts.scan_s, 6),
