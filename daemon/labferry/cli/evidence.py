@@ -18,6 +18,8 @@ _HOW = {
     "adopted": "found there, read and compared",
     "transferred": "transferred, MD5 compared by Globus, listed",
     "compared": "found there, MD5 compared by Globus, listed",
+    "transferred by Globus alone, no MD5": "transferred; Globus compared both sides, the collection computes no MD5",
+    "compared by Globus alone, no MD5": "found there; Globus compared both sides, the collection computes no MD5",
     "archived earlier": "verified by an earlier generation, listed",
     "observed": "there with the registered size and hash, as Alyx says",
 }

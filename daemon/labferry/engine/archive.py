@@ -7,7 +7,7 @@ only while it still holds the verified hash (ruling 10).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from labferry.archive.base import Archive, StoppedError
@@ -46,8 +46,9 @@ class ArchiveStage:
             beat,
         )
         replacing.finish()
-        choose(self._context, self._archive, job, transfer, self._plan(session, transfer), beat)
-        items, plan = self._context.journal.transfers.items(transfer.id), self._plan(session, transfer)
+        choose(self._context, self._archive, job, transfer, lambda: self._plan(session, transfer), beat)
+        items = self._context.journal.transfers.items(transfer.id)
+        plan = self._plan(session, transfer, items)
         earlier = frozenset(row.place for row in items if row.verified_at is not None)
         lost = self._lost(transfer, plan, earlier, beat)
         if lost or transfer.state != "verified":
@@ -73,9 +74,9 @@ class ArchiveStage:
             transfer = replace(transfer, base=base)
         return transfer
 
-    def _plan(self, session: SessionRow, transfer: TransferRow) -> Plan:
+    def _plan(self, session: SessionRow, transfer: TransferRow, items: Sequence[ItemRow] | None = None) -> Plan:
         """Return the transfer as the archive room takes it: what replaces something goes to its own name first."""
-        items = self._context.journal.transfers.items(transfer.id)
+        items = self._context.journal.transfers.items(transfer.id) if items is None else items
         return Plan(transfer.batch, self._context.place_of(session), transfer.base, tuple(map(as_item, items)))
 
     # --- carry and verify ---------------------------------------------------------------------------------

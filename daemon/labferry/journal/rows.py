@@ -216,6 +216,7 @@ class TaskRow(_FromRow):
     submission_id: str
     source_endpoint: str
     destination_endpoint: str
+    checksums: int
     globus_id: str | None
     state: str
     files: int

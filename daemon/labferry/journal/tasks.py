@@ -35,6 +35,8 @@ class NewTask:
         From the service: under one id it accepts one task, however often it is submitted.
     source_endpoint, destination_endpoint : str
         UUIDs of the two collections.
+    checksums : bool
+        Globus is told what the checksums must be.
     """
 
     target: str
@@ -43,6 +45,7 @@ class NewTask:
     submission_id: str
     source_endpoint: str
     destination_endpoint: str
+    checksums: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,10 @@ class Tasks:
     def of_transfer(self, transfer_id: int) -> list[TaskRow]:
         """Return the tasks that carry, or carried, files of a transfer, oldest first."""
         return [TaskRow.of(row) for row in self._read("of_transfer", transfer_id=transfer_id)]
+
+    def refused_checksums(self, target: str, endpoint: str) -> bool:
+        """Say whether a collection has refused to compute our kind of checksums."""
+        return bool(self._read("refused_checksums", target=target, endpoint=endpoint)[0][0])
 
     def ready(self, target: str) -> list[ReadyRow]:
         """Return the transfers that wait for a task, in the order of their turn."""

@@ -59,6 +59,10 @@ class Transfers:
         rows = self._db.read(_SQL["first_items"], {"transfer_id": transfer_id, "limit": limit})
         return [ItemRow.of(row) for row in rows]
 
+    def staged(self, transfer_id: int) -> list[ItemRow]:
+        """Return the files that wait under a name of their own to replace something, by path."""
+        return [ItemRow.of(row) for row in self._db.read(_SQL["staged"], {"transfer_id": transfer_id})]
+
     def evidence(self, transfer_id: int) -> list[Mapping[str, Any]]:
         """Return how the files of a transfer were verified (empty: not yet), and for each way how many, of what size.
 

@@ -25,7 +25,7 @@ _BECOMES: Mapping[str, Mapping[str, str]] = {  # by action: what it can become, 
         "INACTIVE": "NO_CREDENTIALS",
         "PAUSED": "PAUSED",
     },
-    "collection": dict.fromkeys(("offline", "read_only", "full", "denied"), ""),
+    "collection": dict.fromkeys(("offline", "read_only", "full", "denied", "no_md5"), ""),
     "admission": dict.fromkeys(("data_access", "session"), ""),
 }
 _ACTIONS = (*_ON_REQUESTS, *_BECOMES)

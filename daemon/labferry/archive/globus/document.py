@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from labferry.archive.globus.values import Submission
+from labferry.archive.globus.values import Submission, TransferItem
 
 if TYPE_CHECKING:
     from globus_sdk import TransferData
@@ -45,15 +45,23 @@ def transfer_document(submission: Submission) -> TransferData:
         notify_on_failed=False,
         notify_on_inactive=False,
     )
+    checksum = _with_checksum if submission.checksums else _without_checksum
     # what `add_item` would append, without its place for every option there is: that is a third of the memory
     document["DATA"] = [
         {
             "DATA_TYPE": "transfer_item",
             "source_path": item.source,
             "destination_path": item.destination,
-            "external_checksum": item.md5,
-            "checksum_algorithm": "MD5",
+            **checksum(item),
         }
         for item in submission.items
     ]
     return document
+
+
+def _with_checksum(item: TransferItem) -> dict[str, str]:
+    return {"external_checksum": item.md5, "checksum_algorithm": "MD5"}
+
+
+def _without_checksum(_: TransferItem) -> dict[str, str]:
+    return {}

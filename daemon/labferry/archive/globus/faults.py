@@ -87,6 +87,16 @@ def fault_class(code: str) -> FaultClass:
     return next((kind for kind, codes in _CLASSES.items() if code in codes), FaultClass.WAIT)
 
 
+def refuses_checksum(code: str, text: str) -> bool:
+    """Tell whether a collection says that it cannot compute the checksum that was asked for.
+
+    How it says so is not documented, so it is known by the words. That a checksum differs is another matter.
+    """
+    said = f"{code} {text}".lower().replace("_", " ")
+    about_kind = any(word in said for word in ("algorithm", "unsupported", "not support"))
+    return "checksum" in said and about_kind and "mismatch" not in said
+
+
 def translate(error: Exception, what: str, *, collection: str = "") -> LabferryError:
     """Return what an exception of the SDK means.
 

@@ -44,6 +44,8 @@ class Submission:
         UUIDs of the collections.
     items : tuple of TransferItem
         In the order of the document.
+    checksums : bool
+        Globus compares the MD5 of every file with ours; false where the collection cannot compute it.
     """
 
     submission_id: str
@@ -51,6 +53,7 @@ class Submission:
     source_endpoint: str
     destination_endpoint: str
     items: tuple[TransferItem, ...]
+    checksums: bool = True
 
 
 class TaskStatus(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from labferry.archive.globus.faults import FaultClass, fault_class
 from labferry.archive.globus.values import Arrived, Task
@@ -14,6 +14,7 @@ from labferry.errors import UnavailableError
 from labferry.journal.rows import CargoRow
 from labferry.journal.tasks import Ending
 
+BY_ITSELF = " by Globus alone, no MD5"  # of a copy whose content nobody compared with the sealed MD5
 PATIENCE = 600.0  # seconds until a target gets another task after one that met no room there, or no rights
 
 
@@ -34,6 +35,32 @@ def succeeded(there: Task, cargo: Sequence[CargoRow], arrived: Collection[Arrive
         if where in rows
     }
     return Ending("succeeded", evidence=_evidence(there), arrived=how, troubles=troubles)
+
+
+def succeeded_by_itself(
+    there: Task, cargo: Sequence[CargoRow], arrived: Collection[Arrived], changed: Collection[int]
+) -> Ending:
+    """Decide as `succeeded` about a task that was not told what the checksums must be.
+
+    That source and destination were equal is Globus' word; what the source was is ours: a session with a file that is
+    not the sealed version any more (`changed`) is sent back. Where Globus lists an MD5 all the same, it was compared.
+    """
+    found = succeeded(there, cargo, arrived)
+    known = {one.destination for one in arrived if one.algorithm.upper() == "MD5"}
+    places = (item.destination for item in items_to_carry(cargo))
+    alone = {(row.transfer_id, row.file_id) for where, row in zip(places, cargo, strict=True) if where not in known}
+    how = {
+        key: f"{word}{BY_ITSELF}" if key in alone else word
+        for key, word in (found.arrived or {}).items()
+        if key[0] not in changed
+    }
+    troubles = {**(found.troubles or {}), **dict.fromkeys(changed, ("changed", ""))}
+    return replace(found, arrived=how, troubles=troubles)
+
+
+def without_checksums(text: str) -> Ending:
+    """End a task whose collection cannot compute the checksums it was told of: all of it goes again, without them."""
+    return Ending("failed", "checksum_refused", text)
 
 
 def incomplete(there: Task, cargo: Iterable[CargoRow], why: str) -> Ending:

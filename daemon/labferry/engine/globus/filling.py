@@ -12,14 +12,14 @@ from collections.abc import Callable
 import structlog
 
 from labferry.archive.globus.document import label
-from labferry.archive.globus.faults import ConflictError
+from labferry.archive.globus.faults import ConflictError, refuses_checksum
 from labferry.archive.globus.service import GlobusService
 from labferry.archive.globus.values import Submission
 from labferry.config import GlobusArchive
 from labferry.engine.context import GLOBUS, Context
 from labferry.engine.dependencies import Health
 from labferry.engine.globus.batches import choose, items_to_carry
-from labferry.engine.globus.endings import apart
+from labferry.engine.globus.endings import apart, without_checksums
 from labferry.engine.globus.places import carried_session, is_current
 from labferry.engine.planning import filled_through_globus, new_batch
 from labferry.engine.unchanged import is_unchanged
@@ -82,6 +82,7 @@ class Filling:
                 submission_id=submission_id,
                 source_endpoint=context.config.globus.endpoint,
                 destination_endpoint=self._settings.endpoint,
+                checksums=not tasks.refused_checksums(self._target, self._settings.endpoint),
             ),
             loads,
             self._targets,
@@ -135,6 +136,7 @@ class Filling:
             source_endpoint=task.source_endpoint,
             destination_endpoint=task.destination_endpoint,
             items=items_to_carry(tasks.parcels(task.id)),
+            checksums=bool(task.checksums),
         )
         beat(f"submitting {task.files} files to {self._target}", ASKING)
         try:
@@ -148,6 +150,9 @@ class Filling:
                 return
             globus_id = found[0].task_id
         except BlockedError as refused:
+            if task.checksums and refuses_checksum("", refused.message):
+                self._refused(task, without_checksums(refused.message))
+                return
             self._refused(task, apart(tasks.cargo(task.id), refused.code, refused.message))
             return
         except UnavailableError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from labferry.archive.globus.faults import FaultClass, fault_class
+from labferry.archive.globus.faults import FaultClass, fault_class, refuses_checksum
 from labferry.archive.globus.service import GlobusService
 from labferry.archive.globus.values import Task, TaskStatus
 from labferry.archive.globus.verification import counters_differ
@@ -163,9 +163,16 @@ class Tending:
             arrived = self._service.arrived(there.task_id)
         except NotYetError:
             return  # at the next look
-        self._end(task, endings.succeeded(there, cargo, arrived))
+        if task.checksums:
+            self._end(task, endings.succeeded(there, cargo, arrived))
+        else:
+            self._end(task, endings.succeeded_by_itself(there, cargo, arrived, self._changed(cargo)))
 
     def _failed(self, task: TaskRow, there: Task) -> None:
+        refusals = ((there.fatal_code, there.fatal_text), (task.fault, task.fault_text))
+        if task.checksums and any(refuses_checksum(*said) for said in refusals):
+            self._end(task, endings.without_checksums(there.fatal_text or task.fault_text))
+            return
         cargo = self._context.journal.tasks.cargo(task.id)
         by_us = task.state == "cancelling"
         self._end(task, endings.failed(there, cargo, self._changed(cargo), by_us=by_us))

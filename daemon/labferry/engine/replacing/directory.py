@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from labferry.archive.base import Archive, StoppedError
@@ -21,7 +21,9 @@ LOOKING = 120.0  # seconds between two signs of life
 OTHER_CONTENT = frozenset({Fault.SIZE, Fault.CONTENT})
 
 
-def choose(context: Context, archive: Archive, job: JobRow, transfer: TransferRow, plan: Plan, beat: Beat) -> None:
+def choose(
+    context: Context, archive: Archive, job: JobRow, transfer: TransferRow, plan_of: Callable[[], Plan], beat: Beat
+) -> None:
     """Commit which of the files that are still to come replace what stands in their place.
 
     On an operator's word: whatever other file stands there. By the configuration: what we archived there ourselves, as
@@ -30,8 +32,9 @@ def choose(context: Context, archive: Archive, job: JobRow, transfer: TransferRo
     asked = Asked.from_json(job.options)
     if not (asked.replace or replaces_changed(context, transfer.target)):
         return
-    rows = context.journal.transfers.items(transfer.id)
-    pending = {row.destination for row in rows if row.verified_at is None and not row.is_staged}
+    plan = plan_of()
+    pending = {item.destination for item in context.journal.transfers.unverified(transfer.id)}
+    pending -= {row.place for row in context.journal.transfers.staged(transfer.id)}
     items = {item.destination: item for item in plan.items if item.destination in pending}
     old = _archived_before(context, transfer, items)
     doomed = old if not asked.replace else {**items, **old}

@@ -68,7 +68,7 @@ class Replacing:
         self._let_have(rows)
 
     def _staged(self) -> list[ItemRow]:
-        return [row for row in self._context.journal.transfers.items(self._transfer.id) if row.is_staged]
+        return self._context.journal.transfers.staged(self._transfer.id)
 
     def _let_have(self, rows: Sequence[ItemRow]) -> None:
         if not rows:

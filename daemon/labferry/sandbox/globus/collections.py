@@ -20,7 +20,7 @@ from labferry.sandbox.globus.answers import RefusedError, bad_request, moment
 
 T = TypeVar("T")
 
-OFFLINE, READ_ONLY, FULL, DENIED = "offline", "read_only", "full", "denied"
+OFFLINE, READ_ONLY, FULL, DENIED, NO_MD5 = "offline", "read_only", "full", "denied", "no_md5"
 """What a rule with the action `collection` can make of one."""
 
 
@@ -95,7 +95,7 @@ class Collections:
         return found
 
     def condition(self, collection: Collection) -> str:
-        """Return what a rule makes of it: `offline`, `read_only`, `full`, `denied`, or nothing."""
+        """Return what a rule makes of it: `offline`, `read_only`, `full`, `denied`, `no_md5`, or nothing."""
         return self._faults.collection(collection.id)
 
     # --- documents ----------------------------------------------------------------------------------------

@@ -79,6 +79,7 @@ class Moved:
 
     size: int
     checksum: str | None
+    algorithm: str
 
 
 def move(source: bytes, destination: bytes, wish: Wish, meter: Meter) -> Moved | None:
@@ -100,7 +101,7 @@ def move(source: bytes, destination: bytes, wish: Wish, meter: Meter) -> Moved |
         if wish.preserve_timestamp:
             os.utime(destination, ns=(before.st_mtime_ns, before.st_mtime_ns))
         if not wish.verify and wish.external_checksum is None:
-            return Moved(size, None)
+            return Moved(size, None, wish.algorithm)
         found = digest(destination, wish.algorithm, meter)
     except OSError as error:
         raise _fault(error, source, destination) from error
@@ -109,7 +110,7 @@ def move(source: bytes, destination: bytes, wish: Wish, meter: Meter) -> Moved |
         raise FileFaultError(MISMATCH, f"{_shown(destination)}: {wish.algorithm} {expected}")
     if found != checksum:
         raise FileFaultError("VERIFY_CHECKSUM", f"{_shown(destination)} is not what was read")
-    return Moved(size, found)
+    return Moved(size, found, wish.algorithm)
 
 
 def digest(path: bytes, algorithm: str, meter: Meter) -> str:

@@ -172,7 +172,12 @@ class Tasks:
         """Note that an item was moved, or could stay as it was."""
         done: Mapping[str, Value] = {"state": "skipped"}
         if moved is not None:
-            done = {"state": "transferred", "size": moved.size, "checksum": moved.checksum}
+            done = {
+                "state": "transferred",
+                "size": moved.size,
+                "checksum": moved.checksum,
+                "algorithm": moved.algorithm,
+            }
         with self._store.transaction() as db:
             _end_item(db, task, number, done, "files_skipped" if moved is None else "files_transferred")
 

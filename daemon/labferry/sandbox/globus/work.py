@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 from labferry.sandbox.alyx.store import Row
 from labferry.sandbox.globus.answers import RefusedError
-from labferry.sandbox.globus.collections import DENIED, FULL, OFFLINE, READ_ONLY, Collections
+from labferry.sandbox.globus.collections import DENIED, FULL, NO_MD5, OFFLINE, READ_ONLY, Collections
 from labferry.sandbox.globus.copying import MISMATCH, QUOTA, FileFaultError, Wish, move
 from labferry.sandbox.globus.tasks import Tasks
 
+UNSUPPORTED = "CHECKSUM_ALGORITHM_UNSUPPORTED"  # assumed: the real service's word for it is not known
 _MOST_EVENTS = 10  # of faults in one pass; the others are tried again without a word
 _SKIPPABLE = {"FILE_NOT_FOUND", "PERMISSION_DENIED", "AMBIGUOUS_PATH"}
 
@@ -71,12 +72,18 @@ class Work:
     # --- one item -----------------------------------------------------------------------------------------
 
     def _move(self, item: Row) -> None:
+        algorithm = self._algorithm(item)
+        if algorithm is None:
+            self._ended = True
+            description = f"{self._destination.name}: the checksum algorithm MD5 is not supported by this connector"
+            self._tasks.end(self._task, "FAILED", UNSUPPORTED, description)
+            return
         wish = Wish(
             self._row["sync_level"],
             bool(self._row["verify_checksum"]),
             bool(self._row["preserve_timestamp"]),
             item["external_checksum"],
-            item["algorithm"],
+            algorithm,
         )
         try:
             source = self._source.locate(item["source_path"])
@@ -88,6 +95,12 @@ class Work:
             self._note(item, fault)
         else:
             self._tasks.item_done(self._task, int(item["number"]), moved)
+
+    def _algorithm(self, item: Row) -> str | None:
+        """Return the algorithm of a file's checksums; None where the destination does not have the one asked for."""
+        if self._collections.condition(self._destination) != NO_MD5 or item["algorithm"] != "MD5":
+            return str(item["algorithm"])
+        return None if item["external_checksum"] is not None else "SHA256"
 
     def _fault_of_collections(self) -> FileFaultError | None:
         for collection, to_write in ((self._source, False), (self._destination, True)):

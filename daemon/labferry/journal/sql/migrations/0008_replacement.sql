@@ -9,6 +9,10 @@ ALTER TABLE item ADD COLUMN place BLOB GENERATED ALWAYS AS (  -- where the plann
   CASE WHEN staged IS NOT NULL AND exchanged_at IS NULL THEN staged ELSE destination END) VIRTUAL;
 CREATE INDEX item_staged ON item (transfer_id, staged) WHERE staged IS NOT NULL;
 
+-- 0: Globus is not told what the checksums must be, since the collection cannot compute that kind.
+ALTER TABLE task ADD COLUMN checksums INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX task_without_checksums ON task (target) WHERE fault = 'checksum_refused';
+
 -- An operator's word is history: what was asked for, and by whom.
 CREATE TRIGGER job_asked AFTER UPDATE OF options ON job
 WHEN NEW.options IS NOT OLD.options AND coalesce(json_extract(NEW.options, '$.by'), '') <> ''

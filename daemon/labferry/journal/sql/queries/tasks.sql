@@ -14,6 +14,10 @@ SELECT * FROM task INDEXED BY task_open WHERE ended_at IS NULL ORDER BY +id
 SELECT count(*) FROM task WHERE ended_at IS NULL AND target IN (SELECT value FROM json_each(:targets))
   AND (globus_id IS NOT NULL OR fault = '')
 
+-- name: refused_checksums
+SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_without_checksums
+  WHERE fault = 'checksum_refused' AND target = :target AND destination_endpoint = :endpoint)
+
 -- name: of_transfer
 SELECT * FROM task WHERE id IN (SELECT task_id FROM item WHERE transfer_id = :transfer_id) ORDER BY id
 
@@ -49,9 +53,9 @@ WHERE item.transfer_id = :transfer_id AND item.task_id IS NULL AND item.ours = 1
 ORDER BY item.file_id LIMIT :files
 
 -- name: insert
-INSERT INTO task (target, batch, label, submission_id, source_endpoint, destination_endpoint, state, files, bytes,
-  progress_at, created_at, updated_at)
-VALUES (:target, :batch, :label, :submission_id, :source_endpoint, :destination_endpoint, 'submitting', 0, 0,
+INSERT INTO task (target, batch, label, submission_id, source_endpoint, destination_endpoint, checksums, state, files,
+  bytes, progress_at, created_at, updated_at)
+VALUES (:target, :batch, :label, :submission_id, :source_endpoint, :destination_endpoint, :checksums, 'submitting', 0, 0,
   :now, :now, :now)
 
 -- An operator may have held or cancelled the session meanwhile.

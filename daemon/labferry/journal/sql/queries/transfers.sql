@@ -32,6 +32,11 @@ WHERE transfer_id = :transfer_id ORDER BY file.path
 SELECT item.*, file.path, file.mtime_ns, file.ctime_ns, file.dataset_id, file.registered_hash
 FROM item JOIN file ON file.id = item.file_id WHERE transfer_id = :transfer_id ORDER BY file.path LIMIT :limit
 
+-- name: staged
+SELECT item.*, file.path, file.mtime_ns, file.ctime_ns, file.dataset_id, file.registered_hash
+FROM item JOIN file ON file.id = item.file_id
+WHERE transfer_id = :transfer_id AND staged IS NOT NULL AND exchanged_at IS NULL ORDER BY file.path
+
 -- name: evidence
 SELECT coalesce(verified_how, '') AS how, count(*) AS files, sum(size) AS bytes, count(marked_at) AS marked,
   count(exchanged_at) AS replaced FROM item WHERE transfer_id = :transfer_id GROUP BY how ORDER BY how
