@@ -239,7 +239,7 @@ def utc_seconds(text: str) -> float:
 _DURATIONS = ((86_400.0, "day"), (3600.0, "h"), (60.0, "min"))
 
 
-def duration_text(seconds: float) -> str:
+def rough_duration(seconds: float) -> str:
     """Render a duration in its largest unit: `0.3 s`, `45 s`, `3 min`, `2 h`, `5 days`."""
     for length, unit in _DURATIONS:
         if seconds >= length:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from labferry.model import duration_text as duration
+from labferry.model import rough_duration as duration
 from labferry.model import utc_seconds
 
 __all__ = ["age", "ago", "duration", "local_time", "plural", "size"]

@@ -49,6 +49,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "pause": ("daemon", "Take no new work; finish what is at hand."),
         "resume": ("daemon", "Take work again."),
         "rescan": ("daemon", "Look for sessions now."),
+        "wait": ("wait", "Come back when a session has got that far."),
         "config": ("config", "Check, show or begin a configuration."),
         "login": ("login", "Test a login, or give the secret for it."),
         "doctor": ("doctor", "Check every precondition, and name the remedy."),

@@ -26,6 +26,24 @@ socket_option = click.option("--socket", metavar="PATH", help="The control socke
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
+class _Duration(click.ParamType[float]):
+    """Durations as the configuration writes them, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read `90s`, `10m`, `2h`, `1d` or a number of seconds."""
+        from labferry.config.values import parse_duration  # pydantic, which few commands need
+
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}.", param, ctx)
+
+
+DURATION = _Duration()
+
+
 def asks_daemon(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the three options; it receives `client` and `as_json`."""
 

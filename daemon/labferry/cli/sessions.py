@@ -74,7 +74,7 @@ def _session_list(found: list[dict[str, Any]], now: float) -> Iterator[str]:
 
 
 def _row(session: dict[str, Any], now: float) -> list[str]:
-    attention = session.get("attention") or {}
+    attention = session.get("attention") or session.get("waits") or {}
     return [
         state_text(session),
         session["subject"],

@@ -69,20 +69,26 @@ class ControlClient:
         """Ask for a change; return the `data` of the answer. Raises what `get` raises."""
         return self._ask("POST", path, json.dumps(body).encode())
 
-    def stream(self, path: str, /, **query: Query) -> Iterator[dict[str, Any]]:
-        """Yield the objects of an NDJSON answer as they come.
+    def stream(self, path: str, /, *, within: float | None = None, **query: Query) -> Iterator[dict[str, Any]]:
+        """Yield the objects of an NDJSON answer as they come, for `within` seconds if they are given.
 
-        With `follow` only the daemon's own end ends it. Raises what `get` raises, then `daemon_not_running`.
+        With `follow` only the daemon's own end ends it before that. Raises what `get` raises, then
+        `daemon_not_running`.
         """
         connection = _Connection(self.socket_path, self._timeout)
         try:
             response = self._send(connection, "GET", _target(path, query), None)
             if response.status != http.client.OK:
                 _data(response.status, response.read(_LARGEST_ERROR))
-            connection.wait_forever()
-            for line in response:
-                if line.strip():
-                    yield _parsed(line)
+            connection.wait(within)
+            try:
+                for line in response:
+                    if line.strip():
+                        yield _parsed(line)
+            except TimeoutError:
+                if within is None:
+                    raise
+                return
             if query.get("follow"):
                 raise _stopped()
         except (OSError, http.client.HTTPException) as error:
@@ -140,10 +146,10 @@ class _Connection(http.client.HTTPConnection):
         self._channel.deadline = self._deadline
         self._channel.connect(os.fsencode(self._path))
 
-    def wait_forever(self) -> None:
-        """Lift the deadline: events come when they come."""
+    def wait(self, seconds: float | None) -> None:
+        """Move the deadline, or lift it: events come when they come."""
         assert self._channel is not None
-        self._channel.deadline = None
+        self._channel.deadline = None if seconds is None else time.monotonic() + seconds
 
 
 class _DeadlineSocket(socket.socket):

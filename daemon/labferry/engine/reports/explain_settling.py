@@ -6,7 +6,7 @@ from labferry.engine.context import Context
 from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
 from labferry.errors import CODES
 from labferry.journal.rows import SessionRow
-from labferry.model import duration_text
+from labferry.model import rough_duration
 
 WAITING_VERDICTS = {
     "waiting_signal": Verdict.WAITING_SIGNAL,
@@ -41,7 +41,7 @@ def explain_settling(context: Context, row: SessionRow) -> Explanation:
         verdict, code = Verdict.NEVER_SETTLES, "never_settles"
     since = Fact(f"waits: {row.wait_why}", row.wait_since) if row.wait_why else Fact("not looked into yet")
     why = row.wait_why or "it was found and is looked into next"
-    how_long = f" ({duration_text(waited)})" if verdict is not Verdict.SETTLING and waited >= WORTH_TELLING else ""
+    how_long = f" ({rough_duration(waited)})" if verdict is not Verdict.SETTLING and waited >= WORTH_TELLING else ""
     upcoming = _quiet(context, row) if verdict is Verdict.SETTLING else None
     if verdict in UPCOMING:
         upcoming = Fact(UPCOMING[verdict])

@@ -52,12 +52,14 @@ def sessions(
 def show(context: Context, row: SessionRow) -> dict[str, Any]:
     """Return `show.data` of the interface contract."""
     journal, now = context.journal, context.clock.now()
+    last_event = journal.last_event()  # before anything else, so that whoever listens from there on misses nothing
+    row = journal.sessions.get(row.id) or row
     return {
         **session_fields(context, row),
+        "last_event": last_event,
         "generation": row.generation,
         "signal": row.signal,
         "signal_seen_at": utc_text(row.signal_seen_at),
-        "waits": _waits(row),
         "held_at": utc_text(row.held_at),
         "vanished_at": utc_text(row.vanished_at),
         "history": history_fields(row),
@@ -87,6 +89,7 @@ def session_fields(context: Context, row: SessionRow, blocked: Mapping[int, JobR
         "eid": row.eid,
         "state": row.state.value,
         "attention": attention(context, row, blocked),
+        "waits": _waits(row),
         "first_seen": utc_text(row.first_seen_at),
         "complete_at": utc_text(row.complete_at),
         "registered_at": utc_text(row.registered_at),
