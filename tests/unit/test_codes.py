@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from labferry.engine.reports.verdicts import Verdict
 from labferry.errors import CODES
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +22,11 @@ def page_lines() -> list[str]:
 def test_the_page_lists_every_code_with_its_way_out_and_no_other() -> None:
     lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     assert sorted(lines) == sorted(page_lines())
+
+
+def test_ruling_26_the_page_has_every_verdict() -> None:
+    section = PAGE.read_text().partition("## Verdicts of `labferry explain`")[2].partition("\n## ")[0]
+    assert {verdict for verdict in Verdict if f"`{verdict}`" not in section} == set()
 
 
 def raised_codes() -> Iterator[tuple[str, str]]:

@@ -246,6 +246,8 @@ def _how_watched(facts: RootFacts | None) -> Iterator[Fact]:
     if facts is not None and (facts.problem or facts.mode != EVENTS):
         why = f": {facts.problem}" if facts.problem else ""
         yield Fact(f"root {facts.name} is watched as {facts.mode}{why}")
+    if facts is not None and facts.overflows:
+        yield Fact(f"the kernel lost events {facts.overflows} times since the start; every root was scanned then")
 
 
 def _last_scan(place: Place, last: float | None) -> Iterator[Fact]:
