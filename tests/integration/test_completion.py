@@ -23,6 +23,7 @@ from support.recordings import (
     settings,
 )
 from support.trees import SHARED, needs_shared
+from support.wait import wait_until
 
 FLAG = "raw_session.flag"
 LONG_QUIET = 600.0  # without a signal
@@ -142,6 +143,35 @@ def test_a_flag_without_data_waits_for_the_data(watch: Watch) -> None:
 def test_a_description_that_cannot_be_read_is_left_to_registration(watch: Watch) -> None:
     put(record(watch, video=False), "_ibl_experiment.description.yaml", b"tasks: [")
     watch.turns(SCAN + QUIET + 10)
+    assert watch.jobs() == QUEUED_ONCE
+
+
+def test_win_01_what_events_tell_is_a_job_five_seconds_after_the_quiet_period_at_the_latest(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, detection={"scan_every": "1h"})  # no scan but the first, unless an event asks for one
+    watch.turn(60)
+    record(watch)
+    began = watch.clock.monotonic()
+
+    def found() -> bool:
+        watch.turn(0)  # no time passes but that of the kernel and of watchdog
+        return watch.journal.sessions.at("s0", SESSION.encode()) is not None
+
+    wait_until(found, what="an event to ask for a scan")
+    while watch.session().state is SessionState.SETTLING:
+        watch.turn(0.5)
+        assert watch.clock.monotonic() - began <= QUIET + 5
+    assert watch.clock.monotonic() - began >= QUIET
+    assert watch.jobs() == QUEUED_ONCE
+
+
+def test_win_01_what_only_scans_tell_is_a_job_after_quiet_one_scan_and_a_second(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, events="off")
+    record(watch)
+    began = watch.clock.monotonic()
+    watch.turn(0)
+    while watch.journal.sessions.at("s0", SESSION.encode()) is None or watch.session().state is SessionState.SETTLING:
+        watch.turn(0.5)
+        assert watch.clock.monotonic() - began <= QUIET + SCAN + 1
     assert watch.jobs() == QUEUED_ONCE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ SCAN = 30.0
 
 
 class Watch:
-    """A root, its journal and the lane over both; `settings` are further keys of the root."""
+    """A root, its journal and the lane over both.
 
-    def __init__(self, directory: Path, **settings: Any) -> None:
+    `settings` are further keys of the root; `detection` those of `[detection]`.
+    """
+
+    def __init__(self, directory: Path, *, detection: Mapping[str, Any] | None = None, **settings: Any) -> None:
         self.settings = settings
+        self.detection = dict(detection or {})
         self.root = directory / "Subjects"
         self.state = directory / "state"
         for place in (self.root, self.state):
@@ -35,6 +40,7 @@ class Watch:
             {
                 "server_name": "test",
                 "state_dir": str(self.state),
+                "detection": self.detection,
                 "alyx": {"url": "http://127.0.0.1:9", "username": "u"},
                 "roots": [
                     {

@@ -13,6 +13,7 @@ from labferry import __version__
 from labferry.detect.scan import NearMiss
 from labferry.engine.dependencies import Dependency, Health
 from labferry.engine.detection.roots import RootFacts
+from labferry.engine.reports.doctor import doctor
 from labferry.engine.reports.health import (
     CONDITIONS,
     Condition,
@@ -200,6 +201,21 @@ def test_sessions_without_any_signal_are_counted_and_the_first_few_named(world: 
         f"{world.folder_of(f'KS{number:03d}/2019-04-02/001')} (no completion signal yet)" for number in range(3)
     )
     assert found["text"] == f"500 sessions without completion signal for too long: {named} and 497 more."
+
+
+def test_doctor_names_sessions_that_wait_for_too_long(world: World) -> None:
+    def checks() -> dict[str, dict[str, str]]:
+        return {check["name"]: check for check in doctor(world.context, world.live)["checks"]}
+
+    row = world.found()
+    world.journal.sessions.looked(row.id, b"-", "waiting_signal", "no completion signal yet")
+    assert checks()["waiting"]["result"] == "ok"
+    pass_by(world, world.config.detection.stale_after + 1)
+    found = checks()
+    assert "waiting" not in found
+    assert found["waiting:no_signal"]["result"] == "warning"
+    assert str(world.folder_of()) in found["waiting:no_signal"]["text"]
+    assert "labferry sessions --state settling" in found["waiting:no_signal"]["hint"]
 
 
 def test_status_names_a_root_that_is_gone(world: World) -> None:

@@ -12,10 +12,12 @@ from labferry.config.checks import Check, Result, places
 from labferry.engine.context import Context
 from labferry.engine.doctor import alyx, archives, globus, sample
 from labferry.engine.doctor.checking import skipped
+from labferry.engine.reports.health import STUCK
 from labferry.engine.reports.live import LiveState
+from labferry.engine.reports.status import current_conditions
 from labferry.errors import CODES, LabferryError
 from labferry.journal.rows import RecoveryRow
-from labferry.model import show_path, utc_text
+from labferry.model import rough_duration, show_path, utc_text
 
 
 def doctor(context: Context, live: LiveState) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def _checks(context: Context, live: LiveState) -> Iterator[Check]:
     yield from places(context.config, os.environ)
     yield from _watched(live)
     yield _journal(context)
+    yield from _waiting(context, live)
     of_alyx = list(alyx.checks(context))
     yield from of_alyx
     answers = all(one.result is Result.OK for one in of_alyx if one.name in {"alyx_reachable", "alyx_login"})
@@ -64,6 +67,17 @@ def _elsewhere(context: Context, samples: Sequence[sample.Sample]) -> Iterator[C
             return service.listing(endpoint, os.fsdecode(path), blame=blame) is not None
 
         yield from archives.checks(context, samples, exists)
+
+
+def _waiting(context: Context, live: LiveState) -> Iterator[Check]:
+    """Check whether sessions stand still before they are complete: no precondition fails there, and nothing happens."""
+    found = [one for one in current_conditions(context, live) if one.code in STUCK]
+    for condition in found:
+        hint = "`labferry sessions --state settling` lists them all, `labferry explain PATH` says what to do."
+        yield Check(f"waiting:{condition.code}", Result.WARNING, condition.text, hint)
+    if not found:
+        longest = rough_duration(context.config.detection.stale_after)
+        yield Check("waiting", Result.OK, f"no session waits for longer than {longest} to be complete")
 
 
 def _watched(live: LiveState) -> Iterator[Check]:

@@ -241,7 +241,8 @@ _STUCK = {
     "waiting_size": "late_data",
     "unreadable": "unreadable",
 }
-_STUCK_TEXTS = {
+# Sessions that are not complete for too long, by condition.
+STUCK = {
     "no_signal": "without completion signal",
     "signal_before_data": "with a completion signal and without data",
     "late_data": "without files that should come",
@@ -252,7 +253,7 @@ _STUCK_TEXTS = {
 
 def _stuck(found: Sequence[StuckSessions]) -> Iterator[Condition]:
     """Yield one condition for all reasons of one kind."""
-    for condition, text in _STUCK_TEXTS.items():
+    for condition, text in STUCK.items():
         kind = [stuck for stuck in found if _STUCK.get(stuck.code, "never_settles") == condition]
         if not kind:
             continue
