@@ -56,8 +56,8 @@ def waits(watch: Watch) -> tuple[str | None, str | None]:
     return row.wait_code, row.wait_why
 
 
-def pass_a_day(watch: Watch) -> None:
-    watch.turns(86_400, step=900)
+def pass_an_hour(watch: Watch) -> None:
+    watch.turns(3600, step=60)
 
 
 # --- with a flag ------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ def pass_a_day(watch: Watch) -> None:
 
 def test_done_05_a_flag_before_the_cameras_waits_for_them_by_name(watch: Watch) -> None:
     folder = record(watch, video=False)
-    pass_a_day(watch)
+    pass_an_hour(watch)
     assert waits(watch) == ("no_video", "raw_video_data missing")
     put(folder, f"{VIDEO}/_iblrig_leftCamera.raw.mp4")
     watch.turns(QUIET - 5)
@@ -92,7 +92,7 @@ def test_done_05_a_device_that_is_still_copied_holds_it(watch: Watch) -> None:
     folder = record(watch)
     device(folder, "behavior", "complete")
     device(folder, "video", "pending")
-    pass_a_day(watch)
+    pass_an_hour(watch)
     assert waits(watch) == ("waiting_device", "not copied yet: video (pending)")
     status = folder / "_devices/2024-03-01_1_KS005@video.status_pending"
     status.rename(status.with_suffix(".status_complete"))
@@ -104,7 +104,7 @@ def test_done_05_a_device_whose_computer_is_late_holds_it(watch: Watch) -> None:
     folder = record(watch)
     device(folder, "behavior", "final")
     device(folder, "video")
-    pass_a_day(watch)
+    pass_an_hour(watch)
     assert waits(watch) == ("waiting_device", "not copied yet: video (not begun)")
 
 
@@ -122,7 +122,7 @@ def test_ruling_04_a_flag_that_is_deleted_at_once_counts_when_the_rest_has_come(
     folder = record(watch, video=False)
     watch.turns(SCAN + 5)
     (folder / FLAG).unlink()
-    pass_a_day(watch)
+    pass_an_hour(watch)
     assert waits(watch)[0] == "no_video"
     put(folder, f"{VIDEO}/_iblrig_leftCamera.raw.mp4")
     watch.turns(SCAN + QUIET + 10)
@@ -132,7 +132,7 @@ def test_ruling_04_a_flag_that_is_deleted_at_once_counts_when_the_rest_has_come(
 def test_a_flag_without_data_waits_for_the_data(watch: Watch) -> None:
     folder = watch.root / SESSION
     put(folder, FLAG, b"")
-    pass_a_day(watch)
+    pass_an_hour(watch)
     assert waits(watch)[0] == "signal_before_data"
     describe(folder)
     settings(folder)
@@ -190,7 +190,7 @@ def test_without_a_flag_a_session_that_ended_cleanly_and_is_all_there_is_complet
 
 def test_without_a_flag_the_end_of_the_task_is_waited_for(watch: Watch) -> None:
     folder = record(watch, flag=False, ended=False)
-    pass_a_day(watch)
+    pass_an_hour(watch)
     code, why = waits(watch)
     assert code == "waiting_signal"
     assert f"SESSION_END_TIME is not set in {TASK}/" in (why or "")
@@ -201,7 +201,7 @@ def test_without_a_flag_the_end_of_the_task_is_waited_for(watch: Watch) -> None:
 
 def test_without_a_flag_missing_folders_and_devices_are_told_before_the_flag(watch: Watch) -> None:
     folder = record(watch, flag=False, video=False)
-    pass_a_day(watch)
+    pass_an_hour(watch)
     assert waits(watch) == ("no_video", "raw_video_data missing")
     device(folder, "video", "pending")
     watch.turns(2 * 3600, step=60)
@@ -231,7 +231,7 @@ def test_done_08_a_restart_remembers_since_when_it_waits(watch: Watch) -> None:
 def test_transfer_me_flag_is_no_signal(watch: Watch) -> None:
     folder = watch.make(flag=False)
     put(folder, "transfer_me.flag", b"")
-    pass_a_day(watch)
+    pass_an_hour(watch)
     assert waits(watch)[0] == "waiting_signal"
     assert watch.session().signal is None
 
@@ -244,7 +244,7 @@ def test_done_02_a_file_that_was_made_large_beforehand_is_not_complete_while_it_
     put(folder, f"{STEM}.meta", meta(None))
     recording = put(folder, f"{STEM}.bin", b"")
     os.truncate(recording, 2 * MANY_BYTES)
-    pass_a_day(watch)
+    pass_an_hour(watch)
     code, why = waits(watch)
     assert code == "waiting_size"
     assert why == f"{STEM}.meta names no fileSizeBytes: the recording was not ended"
@@ -259,7 +259,7 @@ def test_done_02_a_file_that_was_made_large_beforehand_is_not_complete_while_it_
 def test_done_02_a_recording_that_is_missing_is_waited_for(watch: Watch) -> None:
     folder = record(watch)
     put(folder, f"{STEM}.meta", meta())
-    pass_a_day(watch)
+    pass_an_hour(watch)
     assert waits(watch) == ("waiting_size", f"{STEM}.bin is missing ({MANY_BYTES} bytes)")
 
 
@@ -267,7 +267,7 @@ def test_done_02_a_compressed_recording_counts_by_its_own_sizes(watch: Watch) ->
     folder = record(watch)
     put(folder, f"{STEM}.meta", meta())
     put(folder, f"{STEM}.cbin", b"5" * 400)
-    pass_a_day(watch)
+    pass_an_hour(watch)
     assert waits(watch)[1] == f"{STEM}.ch is missing or not whole: the compression was not ended"
     put(folder, f"{STEM}.ch", header(500))
     watch.turns(2 * SCAN)
@@ -316,7 +316,7 @@ def test_completion_flag_asks_for_the_flag_and_the_devices(tmp_path: Path) -> No
     watch = Watch(tmp_path, completion="flag")
     folder = record(watch, flag=False)
     put(folder, f"{STEM}.meta", meta(None))
-    pass_a_day(watch)
+    pass_an_hour(watch)
     assert waits(watch)[0] == "waiting_signal"
     (folder / VIDEO / "_iblrig_leftCamera.raw.mp4").unlink()
     put(folder, FLAG, b"")
@@ -327,7 +327,7 @@ def test_completion_flag_asks_for_the_flag_and_the_devices(tmp_path: Path) -> No
 def test_completion_spikeglx_asks_for_whole_recordings(tmp_path: Path) -> None:
     watch = Watch(tmp_path, completion="spikeglx")
     folder = record(watch, flag=False, video=False, ended=False)
-    pass_a_day(watch)
+    pass_an_hour(watch)
     assert waits(watch) == ("waiting_size", "no SpikeGLX recording (.meta file) yet")
     put(folder, f"{STEM}.meta", meta(12))
     put(folder, f"{STEM}.bin", b"5" * 12)

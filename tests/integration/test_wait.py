@@ -93,6 +93,14 @@ def test_wait_comes_back_at_once_when_the_state_is_reached_or_passed(serving: Se
         assert (result.exit_code, data["reached"], data["wanted"], data["state"]) == (0, True, state, "archived")
 
 
+def test_wait_counts_what_was_reached_although_files_were_added_since(serving: Serving) -> None:
+    row = serving.world.registered()
+    serving.world.journal.sessions.unsettle(row.id, "a file was added")
+    result = ask(serving, "--for", "registered", "--timeout", "0")
+    data = envelope_of(result)["data"]
+    assert (result.exit_code, data["reached"], data["state"]) == (0, True, "settling")
+
+
 def test_wait_comes_back_when_the_state_is_reached(serving: Serving) -> None:
     row = serving.world.found()
     serving.world.found(OTHER)

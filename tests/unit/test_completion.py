@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from labferry.detect.completion import Complete, Rules, Settling, Verdict, Watched, hinted, observe
+from labferry.detect.evidence import Evidence, Wanted
 from labferry.detect.signature import Signature, Unreadable, take_signature
 from labferry.errors import ConfigError
 
@@ -240,6 +241,24 @@ def test_ruling_07_looks_do_not_become_rare_once_the_signal_was_seen(obstacle: S
     for _ in range(5):
         after = max(session.state.next_look - session.now, 0)
         assert session.settling(obstacle, after=after, signal=True).next_look_after == RULES.look_every
+
+
+def test_ruling_05_with_a_signal_looks_become_rare_too_but_never_late_by_more_than_a_hundredth() -> None:
+    session = Session()
+    waiting = Evidence(missing=(Wanted("raw_video_data", "no_video"),))
+    looks, until = 0, session.now + 10 * 86_400
+    while session.now < until:
+        session.now = max(session.now, session.state.next_look)
+        session.state, verdict = observe(session.state, looks_like(1), True, session.now, RULES, waiting)
+        assert isinstance(verdict, Settling)
+        stood_still = session.now - verdict.since
+        assert RULES.look_every <= verdict.next_look_after <= max(RULES.look_every, stood_still / 100)
+        looks += 1
+    assert verdict.next_look_after == RULES.look_at_least_every
+    assert looks < 10 * 96, "less often than every fifteen minutes, on the whole"
+    session.state, verdict = observe(session.state, looks_like(2), True, session.state.next_look, RULES, waiting)
+    assert isinstance(verdict, Settling)
+    assert verdict.next_look_after == RULES.look_every, "and at once again when something changes"
 
 
 def test_ruling_05_a_hint_brings_the_looks_back() -> None:

@@ -21,6 +21,7 @@ from labferry.model import show_path
 
 HINT_CALM = 0.5  # seconds without a further hint before it is worth looking
 SOONEST = 0.01  # seconds; a remainder of the quiet period below this is not worth a look of its own
+PATIENCE = 120.0  # with a signal, a look is never later than this part of the time for which nothing changed
 NAMED = 20  # paths named in a reason; the rest is counted
 
 # The rules of `completion` (configuration): `manifest` and `metadata` belong to layouts that are not here yet.
@@ -40,9 +41,10 @@ class Rules:
     signal_names : tuple of bytes
         Files in the session folder that say "ready"; `raw_session.flag` for IBL.
     look_every, look_at_least_every : float
-        Seconds between two looks: the first while something changes and once a signal was seen, growing up to the
-        second while nothing happens (ruling 5). Where hints may be lost or absent, have every scan look for the
-        signal alone (`signal_present`) and pass it to `hinted`: that is what keeps the delay bounded (ruling 7).
+        Seconds between two looks: the first while something changes, growing up to the second while nothing happens
+        (ruling 5): soon without a signal, slowly once one was seen. Where hints may be lost or absent, have every
+        scan look for the signal alone (`signal_present`) and pass it to `hinted`: that is what keeps the delay
+        bounded (ruling 7).
 
     Raises
     ------
@@ -202,7 +204,8 @@ def observe(
     elif same and state.interval and not latched:
         after = interval = min(2 * state.interval, rules.look_at_least_every)
     else:
-        after = interval = rules.look_every
+        still = (now - unchanged_since) / PATIENCE if latched else 0.0
+        after = interval = min(max(rules.look_every, still), rules.look_at_least_every)
     verdict = Settling(code, why, unchanged_since, after)
     return replace(seen, next_look=now + after, interval=interval), verdict
 
