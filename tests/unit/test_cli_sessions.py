@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,14 @@ def test_sessions_are_a_table_with_what_they_need(daemon: ControlStub) -> None:
     assert lines[1].endswith("destination_differs: /mnt/nas/archive/KS005/x.npy exists with other content")
     assert lines[2].startswith("archived KS005 2024-05-31 002 s0 ")
     assert lines[-2:] == ["2 sessions, 1 of them needs a person.", f"labferry explain {KS005}"]
+
+
+def test_sessions_that_settle_say_for_what_they_wait_and_how_long(daemon: ControlStub) -> None:
+    waits = {"code": "no_video", "message": "raw_video_data missing", "since": "2024-05-31T10:00:00.000Z"}
+    daemon.answers["/v1/sessions"] = [session(state="settling", attention=None, waits=waits)]
+    lines = run(daemon, "sessions", "--state", "settling")
+    assert re.search(r" no_video: raw_video_data missing \(for [\d,]+ days\)$", lines[1])
+    assert lines[-1] == "1 session, none needs a person."
 
 
 def test_sessions_filters_reach_the_daemon(daemon: ControlStub) -> None:

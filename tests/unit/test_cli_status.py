@@ -112,7 +112,7 @@ def test_bad_night_says_what_is_wrong_and_what_to_type(daemon: ControlStub) -> N
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines[0].startswith("3 sessions need a person, 12 on their way.")
     for expected in (
-        "4 settling still being recorded, or waiting for the completion signal",
+        "4 settling still being recorded, or waiting for something of it",
         "20,012 adopted history that Alyx already knows; left as it is",
         "3 attention of these need a person",
         "jobs: 4 queued, 2 running, 6 waiting, 3 blocked; the oldest waits for 2 h",

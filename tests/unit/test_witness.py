@@ -204,6 +204,12 @@ def test_a_file_is_read_once_as_long_as_it_is_the_same(tmp_path: Path, monkeypat
     assert sorted(read) == sorted([*once, f"{TASK}/_iblrig_taskSettings.raw.json".encode()])
 
 
+def test_a_folder_full_of_devices_is_not_read_without_end(tmp_path: Path) -> None:
+    for number in range(witness_module.MOST_STUBS + 1):
+        describe(tmp_path, tasks=(), cameras=f"raw_{number:03d}", path=f"_devices/x@{number:03d}.yaml")
+    assert len(evidence(tmp_path).missing) == witness_module.MOST_STUBS
+
+
 def test_links_and_pipes_in_the_place_of_what_is_read_are_not_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.yaml"
     folder = tmp_path / "session"

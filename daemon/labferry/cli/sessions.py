@@ -74,7 +74,6 @@ def _session_list(found: list[dict[str, Any]], now: float) -> Iterator[str]:
 
 
 def _row(session: dict[str, Any], now: float) -> list[str]:
-    attention = session.get("attention") or session.get("waits") or {}
     return [
         state_text(session),
         session["subject"],
@@ -82,8 +81,19 @@ def _row(session: dict[str, Any], now: float) -> list[str]:
         f"{session['number']:03d}",
         session["root"],
         human.age(_reached(session), now),
-        ": ".join(filter(None, (attention.get("code"), attention.get("message")))),
+        _needs(session, now),
     ]
+
+
+def _needs(session: dict[str, Any], now: float) -> str:
+    """Return why a session needs a person, else what it waits for and how long already."""
+    if session.get("attention"):
+        return ": ".join(filter(None, (session["attention"].get("code"), session["attention"].get("message"))))
+    return _waiting(session["waits"], now) if session.get("waits") else ""
+
+
+def _waiting(waits: dict[str, Any], now: float) -> str:
+    return f"{waits['code']}: {waits['message']} (for {human.age(waits.get('since'), now)})"
 
 
 def _reached(session: dict[str, Any]) -> str | None:
@@ -111,8 +121,7 @@ def _session_lines(session: dict[str, Any], now: float) -> Iterator[str]:
         if attention.get("hint"):
             yield f"{warn('hint:')} {attention['hint']}"
     if session.get("waits"):
-        waits = session["waits"]
-        yield f"{warn('waits:')} {waits['code']}: {waits['message']} (for {human.age(waits.get('since'), now)})"
+        yield f"{warn('waits:')} {_waiting(session['waits'], now)}"
     if session.get("history"):
         old = session["history"]
         yield f"{warn('history:')} {': '.join(filter(None, (old['standing'], old['code'], old['message'])))}"

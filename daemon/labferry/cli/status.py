@@ -25,7 +25,7 @@ _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 # Every session state in the order of a session's life, and what it means to who reads it at night.
 STATES = {
-    "settling": "still being recorded, or waiting for the completion signal",
+    "settling": "still being recorded, or waiting for something of it",
     "complete": "finished; on the way into Alyx",
     "registered": "in Alyx; on the way into the archive",
     "archived": "in Alyx and verified wherever its root sends it",

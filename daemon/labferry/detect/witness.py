@@ -38,6 +38,7 @@ Kept = dict[bytes, tuple[FileVersion, Any]]
 
 _STATUS = re.compile(rb"(.+)\.status_(\w+)")
 _STUB = b".yaml"
+MOST_STUBS = 50  # descriptions of single devices that are read; a rig has five
 
 
 class Witness:
@@ -136,7 +137,8 @@ def _evidence(completion: str, seen: _Seen, reading: _Reading) -> Evidence:
     if completion == "spikeglx":
         return Evidence(late, recordings=len(seen.recordings), broken=tuple(broken))
     description = _description(seen.descriptions, reading)
-    stubs = [reading.read(stub, DESCRIPTION_LIMIT, parse_description) for stub in seen.stubs.values()]
+    few = [seen.stubs[name] for name in sorted(seen.stubs)[:MOST_STUBS]]
+    stubs = [reading.read(stub, DESCRIPTION_LIMIT, parse_description) for stub in few]
     # What cannot be read asks for nothing; registration says what is wrong with it.
     readable = [one for one in (description, *stubs) if isinstance(one, Description)]
     return Evidence(
