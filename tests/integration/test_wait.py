@@ -56,6 +56,21 @@ def serving() -> Iterator[Serving]:
         serving.world.close()
 
 
+class Noticing(ControlClient):
+    """A client that says when it begins to listen, and what it heard."""
+
+    def __init__(self, socket_path: str) -> None:
+        super().__init__(socket_path)
+        self.listens = threading.Event()
+        self.heard: list[int] = []
+
+    def stream(self, path: str, /, *, within: float | None = None, **query: Any) -> Iterator[dict[str, Any]]:
+        self.listens.set()
+        for one in super().stream(path, within=within, **query):
+            self.heard.append(one["id"])
+            yield one
+
+
 class Waiter(threading.Thread):
     """Waits for a session as the command does."""
 
@@ -200,25 +215,15 @@ def test_wait_asks_once_and_then_only_when_something_happened_to_its_session() -
             "/v1/sessions/17": at("complete", complete_at="2024-05-31T11:00:00.000Z"),
         }
         with ControlStub(folder / "control.sock", answers) as stub:
-            found = until(ControlClient(str(stub.socket_path)), KS005, "complete", Deadline(10.0))
+            client = Noticing(str(stub.socket_path))
+            found = until(client, KS005, "complete", Deadline(10.0))
             assert found["state"] == "complete"
+            assert client.heard == [*range(41, 56), 56], "what happens to others does not make it ask"
             assert [(path, query.get("since")) for _, path, query, _ in stub.requests] == [
                 ("/v1/session", None),
                 ("/v1/events", "40"),
                 ("/v1/sessions/17", None),
             ]
-
-
-class Noticing(ControlClient):
-    """A client that says when it begins to listen."""
-
-    def __init__(self, socket_path: str) -> None:
-        super().__init__(socket_path)
-        self.listens = threading.Event()
-
-    def stream(self, path: str, /, *, within: float | None = None, **query: Any) -> Iterator[dict[str, Any]]:
-        self.listens.set()
-        return super().stream(path, within=within, **query)
 
 
 @pytest.mark.slow
