@@ -278,6 +278,8 @@ def test_map_08_a_mapped_collection_gets_its_consent_in_a_second_step(bench: Glo
     assert f"[*https://auth.globus.org/scopes/{SERVER_ENDPOINT}/data_access]" in scope
     assert LOCAL_ENDPOINT not in scope, "a consent that a collection does not know makes the login fail"
     assert operations.finish_login(bench.context, click(begun["url"]))["state"] == "ok"
+    bench.work()
+    assert len(bench.tasks()) == 1, "what waits is due at once"
     require_archived(bench, session)
     assert alerts(logs) == ["archive:server"]
     assert bench.sandbox.faults.has(rule)
