@@ -155,10 +155,10 @@ def test_map_08_a_person_at_a_terminal_is_led_through_both_steps(lab: Lab) -> No
     require_secret(lab, *codes)
 
 
-def test_map_08_somebody_else_is_refused_and_may_replace(lab: Lab) -> None:
+def test_ruling_20_the_daemon_owns_the_login_and_refuses_somebody_elses(lab: Lab) -> None:
     lab.start_ready()
     assert asked(lab, "--finish", code=1, typed="early")["code"] == "no_login_begun"
-    log_in(lab)
+    assert log_in(lab)["daemon"] is True
     kept = tokens(lab)
     assert log_in(lab, code=1, _as=BEN)["state"] == "other_identity"
     assert tokens(lab) == kept
@@ -175,7 +175,7 @@ def test_map_08_somebody_else_is_refused_and_may_replace(lab: Lab) -> None:
         (["--replace"], "", 8, "no_terminal"),
     ],
 )
-def test_map_08_what_cannot_be_done_is_said(lab: Lab, options: list[str], typed: str, code: int, says: str) -> None:
+def test_ruling_30_what_cannot_be_done_is_said(lab: Lab, options: list[str], typed: str, code: int, says: str) -> None:
     found = asked(lab, *options, code=code, typed=typed)
     assert found["code"] == says
     assert found["hint"]
