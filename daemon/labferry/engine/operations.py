@@ -6,15 +6,17 @@ journal's triggers.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
+from labferry.archive.base import StoppedError
 from labferry.engine.context import ALYX, GLOBUS, Context
+from labferry.engine.dependencies import Health
 from labferry.engine.globus.access import GlobusAccess
 from labferry.engine.history.releasing import ask_again
 from labferry.engine.reports import globus_login
 from labferry.engine.reports.live import LiveState, kind
-from labferry.engine.reports.login import DOWN, NEEDS_LOGIN, alyx_login
+from labferry.engine.reports.login import DOWN, NEEDS_LOGIN, OK, alyx_login
 from labferry.engine.reports.sessions import attention
 from labferry.errors import LabferryError
 from labferry.journal.rows import JobRow, SessionRow
@@ -147,7 +149,7 @@ def log_in(context: Context, service: str) -> dict[str, Any]:
         `bad_request`: no such service. `no_globus`: no archive is reached through Globus.
     """
     if service == GLOBUS:
-        return _used(context, globus_login.tested(_globus(context)))
+        return _used(context, _asked_globus(context, globus_login.tested))
     if service != ALYX:
         raise LabferryError(
             "bad_request", f"There is no login to {service!r}.", f"There is one to {ALYX} and one to {GLOBUS}."
@@ -161,26 +163,32 @@ def log_in(context: Context, service: str) -> dict[str, Any]:
 
 def begin_login(context: Context, *, replace: bool) -> dict[str, Any]:
     """Begin a person's login to Globus; raises as `log_in` and `logging_in.begin`."""
-    return globus_login.started(_globus(context), replace=replace)
+    return _asked_globus(context, lambda access: globus_login.started(access, replace=replace))
 
 
 def finish_login(context: Context, code: str) -> dict[str, Any]:
     """Finish a person's login to Globus, with which everything goes on at once; raises as `logging_in.finish`."""
-    return _used(context, globus_login.finished(_globus(context), code))
+    return _used(context, _asked_globus(context, lambda access: globus_login.finished(access, code)))
 
 
-def _globus(context: Context) -> GlobusAccess:
+def _asked_globus(context: Context, ask: Callable[[GlobusAccess], dict[str, Any]]) -> dict[str, Any]:
     if context.globus is None:
         raise LabferryError(
             "no_globus", "No root is archived through Globus.", 'A root needs an archive of kind = "globus" first.'
         )
-    return context.globus
+    try:
+        return ask(context.globus)
+    except StoppedError:
+        raise LabferryError("busy", "The daemon stops.", "Ask again when it is back.") from None
 
 
 def _used(context: Context, found: dict[str, Any]) -> dict[str, Any]:
     """Let everything that waits for Globus be tried at once, where a login was found to be accepted."""
     if found["state"] not in {DOWN, NEEDS_LOGIN, globus_login.OTHER_IDENTITY}:
-        context.reachable(GLOBUS)
+        reached = {one["role"] for one in found["collections"] if one["state"] == OK}
+        for one in context.dependencies.snapshot():
+            if one.name == GLOBUS or (one.name in reached and one.state is Health.NEEDS_LOGIN):
+                context.reachable(one.name)
         context.dependencies.hurry()
         context.journal.jobs.hurry("globus_login")
         context.wakeup.ring()
