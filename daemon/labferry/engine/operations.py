@@ -190,7 +190,6 @@ def _used(context: Context, found: dict[str, Any]) -> dict[str, Any]:
             if one.name == GLOBUS or (one.name in reached and one.state is Health.NEEDS_LOGIN):
                 context.reachable(one.name)
         context.dependencies.hurry()
-        context.journal.jobs.hurry("globus_login")
         context.wakeup.ring()
     return found
 
