@@ -146,6 +146,12 @@ CODES: dict[str, Code] = {
         "another folder claims the same subject, date and number",
         "Decide which folder is the real one and move the other out of the root, then `labferry retry SESSION`.",
     ),
+    "moved": Code(
+        "blocked",
+        "the folder was another session in Alyx before it was renamed or moved",
+        "If that is a mistake, rename the folder back. If the new name is right, correct or delete the old session in "
+        "Alyx, then `labferry retry SESSION` registers this one.",
+    ),
     "lab_without_repository": Code(
         "blocked",
         "the lab has no data repository for this server",

@@ -535,8 +535,10 @@ def test_ruling_03_a_folder_that_comes_back_does_not_write_beside_the_one_that_t
     assert owner is not None
     assert owner.id == second.id
     bench.journal.sessions.returned(first.id)
-    move = bench.step(Stage.REGISTER)
-    assert (move.state, move.code) == (JobState.BLOCKED, "same_session_elsewhere")
+    assert bench.journal.jobs.claim(Stage.REGISTER) is None, "it is looked at anew first"
+    bench.journal.sessions.complete(first.id, b"signature", register=True, targets=["server"])
+    job = bench.job(first)
+    assert (job.state, job.code) == (JobState.BLOCKED, "same_session_elsewhere")
     assert bench.requests("POST", "/sessions") == []
 
 

@@ -25,6 +25,7 @@ from labferry.engine.wakeup import Wakeup
 from labferry.engine.worker import Worker
 from labferry.journal import Journal
 from labferry.journal.rows import SessionRow
+from labferry.model import Stage
 from labferry.sandbox.run import Sandbox
 from labferry.service.assembly import assemble
 from support.clock import FakeClock
@@ -169,12 +170,29 @@ class Past:
 
     def work(self) -> None:
         """Let time pass until sessions are complete, and lanes work until no job is due."""
+        self.settle()
+        while any(lane.turn() == 0.0 for lane in self.workers if lane not in self._idle):
+            self.clock.pass_by(0.1)
+
+    def settle(self) -> None:
+        """Let time pass until sessions are complete; no lane works on them."""
         for _ in range(4):
             self.clock.pass_by(max(self.context.config.detection.quiet, self.context.config.detection.scan_every))
             self.detect.wake()
             self.detect.turn()
-        while any(lane.turn() == 0.0 for lane in self.workers if lane not in self._idle):
-            self.clock.pass_by(0.1)
+
+    def work_until(self, last: Stage) -> None:
+        """Let lanes work until the first stage of this kind is done."""
+        for stage in (Stage.RESOLVE, Stage.SEAL, Stage.REGISTER):
+            (lane, *_) = [lane for lane in self.workers if stage in lane.stages]
+            assert lane.turn() == 0.0
+            if stage is last:
+                return
+
+    def turn_once(self) -> None:
+        """Let every lane have one turn."""
+        for lane in self.workers:
+            lane.turn()
 
     def pause_archives(self, paused: bool = True) -> None:
         """Let no lane archive anything until `pause_archives(False)`."""

@@ -301,6 +301,10 @@ class Jobs:
         """Make the jobs that wait for this reason due now: what they waited for is back."""
         self._execute("hurry", code=code)
 
+    def hurry_one(self, session_id: int, code: str) -> None:
+        """Make the jobs of a session that wait for this reason due now."""
+        self._execute("hurry_one", session_id=session_id, code=code)
+
     def revive(self, job_id: int) -> bool:
         """Queue a waiting, blocked or cancelled job again; False when it is in none of these states."""
         return self._execute("revive", id=job_id) == 1

@@ -10,7 +10,7 @@ from labferry.errors import CODES
 from labferry.journal.database import Database, Row, load_queries
 from labferry.journal.jobs import Jobs
 from labferry.journal.rows import JobRow, SessionRow, StuckRow
-from labferry.model import Clock, History, JobKind, JobState, Stage
+from labferry.model import Clock, History, JobKind, JobState, Stage, show_path
 
 _SQL = load_queries("sessions")
 
@@ -62,6 +62,10 @@ class Sessions:
     def same_files(self, session_id: int) -> list[SessionRow]:
         """Return other sessions whose files are the very same as this one's were; those that are there first."""
         return self._rows("same_files", id=session_id)
+
+    def with_signature(self, session_id: int, signature: bytes) -> list[SessionRow]:
+        """Return other sessions whose files are, or were when they were there, the very same."""
+        return self._rows("with_signature", id=session_id, signature=signature)
 
     def by_eid(self, eid: str) -> list[SessionRow]:
         """Return the sessions with this Alyx id."""
@@ -165,11 +169,17 @@ class Sessions:
 
     def vanished(self, session_id: int) -> None:
         """Record that the folder is not there any more."""
-        self._write("vanished", id=session_id)
+        with self._db.write():
+            self._write("vanished", id=session_id)
+            if self._write("forget_passing", id=session_id):
+                self._jobs.supersede(session_id)
 
     def returned(self, session_id: int) -> None:
         """Record that a vanished folder is there again."""
-        self._write("returned", id=session_id)
+        with self._db.write():
+            self._write("returned", id=session_id)
+            self._write("settle_returned", id=session_id)
+            self._jobs.hurry_one(session_id, "source_missing")
 
     # --- the operator's hand ------------------------------------------------------------------------------
 
@@ -183,11 +193,20 @@ class Sessions:
 
     # --- becoming work ------------------------------------------------------------------------------------
 
-    def complete(self, session_id: int, signature: bytes, *, register: bool, targets: Sequence[str]) -> bool:
+    def complete(
+        self,
+        session_id: int,
+        signature: bytes,
+        *,
+        register: bool,
+        targets: Sequence[str],
+        moved_from: SessionRow | None = None,
+    ) -> bool:
         """Turn a settled session into work: complete and its first job, in one transaction (rulings 7, 21).
 
-        Unfinished jobs of an older generation are superseded. A folder whose subject, date and number
-        belong to another folder gets its job blocked from the start.
+        Unfinished jobs of an older generation are superseded. A folder whose subject, date and number belong to another
+        folder gets its job blocked from the start, and so does one that was another session in Alyx before it was
+        renamed (`moved_from`).
 
         Returns
         -------
@@ -206,21 +225,30 @@ class Sessions:
                     self._jobs.add(session_id, JobKind.ARCHIVE, target=target, stage=Stage.SEAL)
                 return True
             owner = self._claim_key(session_id)
-            if owner is None:
-                self._jobs.add(session_id, JobKind.REGISTER, stage=Stage.RESOLVE, options=options)
+            if owner is not None:
+                where = f"{show_path(owner.path)} below root {owner.root}"
+                why = f"The same subject, date and number are already claimed by {where}."
+                self._block(session_id, "same_session_elsewhere", why, options)
+            elif moved_from is not None:
+                where = f"{show_path(moved_from.path)} below root {moved_from.root}"
+                known = f" as {moved_from.eid}" if moved_from.eid else ""
+                self._block(session_id, "moved", f"The same files were {where}, which is in Alyx{known}.", options)
             else:
-                code = CODES["same_session_elsewhere"]
-                where = f"{owner.path.decode('utf-8', 'backslashreplace')} below root {owner.root}"
-                self._jobs.add(
-                    session_id,
-                    JobKind.REGISTER,
-                    stage=Stage.RESOLVE,
-                    state=JobState.BLOCKED,
-                    code="same_session_elsewhere",
-                    reason=f"The same subject, date and number are already claimed by {where}.",
-                    hint=code.hint,
-                )
+                self._jobs.add(session_id, JobKind.REGISTER, stage=Stage.RESOLVE, options=options)
         return True
+
+    def _block(self, session_id: int, code: str, reason: str, options: str) -> None:
+        """Add a register job that waits for a person from the start."""
+        self._jobs.add(
+            session_id,
+            JobKind.REGISTER,
+            stage=Stage.RESOLVE,
+            state=JobState.BLOCKED,
+            code=code,
+            reason=reason,
+            hint=CODES[code].hint,
+            options=options,
+        )
 
     def register_again(self, session_id: int, options: str) -> int:
         """Give a complete session a new generation with a register job, as an operator asked for; return the job's id.
@@ -307,6 +335,6 @@ class Sessions:
         rows = self._rows(query, **values)
         return rows[0] if rows else None
 
-    def _write(self, query: str, **values: Any) -> None:
+    def _write(self, query: str, **values: Any) -> int:
         with self._db.write() as connection:
-            connection.execute(_SQL[query], {**values, "now": self._clock.now()})
+            return connection.execute(_SQL[query], {**values, "now": self._clock.now()}).rowcount

@@ -8,7 +8,7 @@ import structlog
 
 from labferry.detect.completion import Complete, Settling, Watched, hinted, observe
 from labferry.detect.evidence import NO_EVIDENCE
-from labferry.detect.signature import signal_present
+from labferry.detect.signature import NOTHING_THERE, signal_present
 from labferry.detect.witness import Witness
 from labferry.engine.detection.roots import SIGNALS, RootState, Tracked
 from labferry.engine.wakeup import Wakeup
@@ -73,6 +73,7 @@ class Looking:
                     verdict.signature.digest,
                     register=state.root.registers,
                     targets=state.root.archive,
+                    moved_from=self._moved_from(tracked, verdict.signature.digest),
                 )
                 del state.tracked[tracked.path]
                 _log.info("complete", root=state.root.name, session=show_path(tracked.path))
@@ -85,6 +86,18 @@ class Looking:
                     self._journal.sessions.looked(tracked.id, digest, verdict.code, verdict.why)
                     tracked.written = news
         return isinstance(verdict, Complete)
+
+    def _moved_from(self, tracked: Tracked, signature: bytes) -> SessionRow | None:
+        """Return the session that a folder was before it got this name, if Alyx has, or may have, something of it."""
+        row = self._journal.sessions.get(tracked.id)
+        if row is None or row.eid is not None or signature == NOTHING_THERE:
+            return None
+        places = self._journal.sessions.root_paths()
+        for old in self._journal.sessions.with_signature(tracked.id, signature):
+            told = old.eid is not None or bool(self._journal.steps.unanswered(old.id, ""))
+            if told and not os.path.isdir(os.path.join(places[old.root], old.path)):
+                return old
+        return None
 
     def _look_for_signal(self, state: RootState, tracked: Tracked) -> None:
         """Latch the completion signal as soon as it is there; a cheap look, made at every scan (rulings 4, 7)."""

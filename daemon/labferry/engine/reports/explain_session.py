@@ -27,6 +27,7 @@ BLOCKED_VERDICTS = {
     "same_session_elsewhere": Verdict.SAME_SESSION_ELSEWHERE,
     "changed_after_archive": Verdict.CHANGED_AFTER_ARCHIVE,
     "unreadable": Verdict.UNREADABLE,
+    "moved": Verdict.MOVED,
 }
 FINDINGS = frozenset({"no_behaviour", "no_video", "test_user"})
 LEFT_ALONE = (SessionState.ADOPTED, SessionState.IGNORED)

@@ -164,6 +164,10 @@ WHERE session_id = :session_id AND state = 'waiting' AND code = :code AND not_be
 -- name: ask
 UPDATE job SET options = :options, updated_at = :now WHERE id = :id
 
+-- name: hurry_one
+UPDATE job SET not_before = :now
+WHERE session_id = :session_id AND state = 'waiting' AND code = :code AND not_before > :now
+
 -- name: set_bytes_left
 UPDATE job SET bytes_left = :bytes_left WHERE id = :id
 

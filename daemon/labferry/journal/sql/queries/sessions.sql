@@ -35,6 +35,9 @@ SELECT * FROM session_status WHERE subject = :subject AND date = :date AND numbe
 SELECT * FROM session_status
 WHERE signature = (SELECT signature FROM session WHERE id = :id) AND id <> :id ORDER BY vanished_at IS NULL DESC, id
 
+-- name: with_signature
+SELECT * FROM session_status WHERE signature = :signature AND id <> :id ORDER BY id
+
 -- name: by_eid
 SELECT * FROM session_status WHERE eid = :eid ORDER BY id
 
@@ -129,8 +132,22 @@ SELECT code, text FROM remark WHERE session_id = :id ORDER BY code, text
 -- name: vanished
 UPDATE session SET vanished_at = :now, updated_at = :now WHERE id = :id AND vanished_at IS NULL
 
+-- A folder that was only passing by is looked at anew should it ever come back.
+-- name: forget_passing
+UPDATE session SET complete_at = NULL, updated_at = :now
+WHERE id = :id AND complete_at IS NOT NULL AND EXISTS (SELECT 1 FROM job WHERE job.session_id = session.id
+  AND job.generation = session.generation AND job.state = 'blocked' AND job.code = 'moved')
+
 -- name: returned
 UPDATE session SET vanished_at = NULL, updated_at = :now WHERE id = :id AND vanished_at IS NOT NULL
+
+-- It may have been another session meanwhile: unless Alyx has it, it is looked at anew.
+-- name: settle_returned
+UPDATE session SET complete_at = NULL, wait_code = 'changed', wait_why = 'the folder was away', wait_since = :now,
+  updated_at = :now
+WHERE id = :id AND complete_at IS NOT NULL AND eid IS NULL AND EXISTS (SELECT 1 FROM job
+  WHERE job.session_id = session.id AND job.generation = session.generation AND job.kind = 'register'
+    AND job.state IN ('queued', 'running', 'waiting', 'blocked'))
 
 -- name: hold
 UPDATE session SET held_at = :now, updated_at = :now WHERE id = :id AND held_at IS NULL

@@ -1,0 +1,161 @@
+"""Folders that are renamed, moved or removed after, or in the middle of, their registration (DONE-09).
+
+The detect lane, the lanes behind it and an Alyx, with real folders and a clock turned by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labferry.engine import operations
+from labferry.model import JobState, SessionState, Stage
+from support.past import SESSION, Past
+
+RENAMED = "KS005/2026-03-02/002"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Past]:
+    lab = Past(tmp_path, ahead=0.0)
+    for number in range(3, 12):  # so that one session that is missing is no disk that is missing
+        lab.write(f"KS005/2026-03-02/{number:03d}", files={})
+    yield lab
+    lab.close()
+
+
+def folder(lab: Past, session: str = SESSION) -> Path:
+    return lab.sandbox.places.watch_root / session
+
+
+def move(lab: Past, old: str, new: str) -> None:
+    folder(lab, new).parent.mkdir(parents=True, exist_ok=True)
+    folder(lab, old).rename(folder(lab, new))
+
+
+def blocked(lab: Past, session: str) -> list[str]:
+    jobs = lab.journal.jobs.of_session(lab.row(session).id)
+    return [job.code for job in jobs if job.state is JobState.BLOCKED]
+
+
+def record(lab: Past) -> None:
+    """Let a session be registered and archived."""
+    lab.write(flag=True)
+    lab.meet()
+    lab.work()
+    assert lab.row().state is SessionState.ARCHIVED
+    lab.count_anew()
+
+
+@pytest.mark.parametrize("new", [RENAMED, "ZM_1150/2026-03-02/001", "KS005/2026-03-03/001"])
+def test_done_09_a_session_renamed_after_registration_is_told_of_and_not_registered_twice(lab: Past, new: str) -> None:
+    record(lab)
+    move(lab, SESSION, new)
+    lab.work()
+    lab.work()
+    assert lab.changes() == []
+    assert lab.explain()["verdict"] == "moved"
+    assert new in lab.explain()["message"]
+    told = lab.explain(new)
+    assert (told["verdict"], told["code"], told["attention"]) == ("moved", "moved", True)
+    assert SESSION in told["message"]
+    assert (lab.row().eid or "?") in told["message"]
+
+
+def test_done_09_the_new_name_is_registered_once_a_person_says_so(lab: Past) -> None:
+    record(lab)
+    move(lab, SESSION, RENAMED)
+    lab.work()
+    operations.retry(lab.context, [lab.row(RENAMED)])
+    lab.work()
+    assert lab.row(RENAMED).state is SessionState.ARCHIVED
+    assert len(lab.requests("POST", "/sessions")) == 1
+
+
+def test_done_09_a_folder_that_is_renamed_back_goes_on_as_if_nothing_had_been(lab: Past) -> None:
+    record(lab)
+    move(lab, SESSION, RENAMED)
+    lab.work()
+    assert blocked(lab, RENAMED) == ["moved"]
+    move(lab, RENAMED, SESSION)
+    lab.work()
+    lab.work()
+    assert lab.changes() == []
+    assert lab.row().state is SessionState.ARCHIVED
+    assert lab.explain()["verdict"] == "ok_archived"
+    assert lab.row(RENAMED).attention is False
+    move(lab, SESSION, RENAMED)
+    lab.work()
+    lab.work()
+    assert blocked(lab, RENAMED) == ["moved"], "and once more"
+    assert lab.changes() == []
+
+
+@pytest.mark.parametrize("stage", [Stage.RESOLVE, Stage.SEAL, Stage.REGISTER])
+def test_done_09_a_folder_renamed_in_mid_job_is_one_session_in_alyx(lab: Past, stage: Stage) -> None:
+    lab.write(flag=True)
+    lab.meet()
+    lab.settle()
+    lab.work_until(stage)
+    move(lab, SESSION, RENAMED)
+    lab.work()
+    lab.work()
+    sessions = lab.alyx("GET", "/sessions?subject=KS005")["results"]
+    assert len(sessions) == 1
+    if stage is Stage.REGISTER:
+        assert (sessions[0]["number"], blocked(lab, RENAMED)) == (1, ["moved"])
+    else:
+        assert (sessions[0]["number"], lab.row(RENAMED).state) == (2, SessionState.ARCHIVED)
+    assert lab.explain()["verdict"] == "moved"
+    move(lab, RENAMED, SESSION)
+    lab.work()
+    lab.work()
+    if stage is Stage.REGISTER:
+        assert lab.row().state is SessionState.ARCHIVED
+    else:
+        assert blocked(lab, SESSION) == ["moved"], "by now it is the other name that Alyx has"
+    assert len(lab.alyx("GET", "/sessions?subject=KS005")["results"]) == 1
+
+
+def test_done_09_a_rename_while_the_answer_to_the_creation_is_lost_makes_no_second_session(lab: Past) -> None:
+    lab.write(flag=True)
+    lab.meet()
+    lab.settle()
+    lab.work_until(Stage.SEAL)
+    lab.sandbox.faults.add({"match": "POST /sessions", "when": "after", "action": "drop", "times": 1})
+    lab.turn_once()
+    assert lab.row().eid is None
+    assert len(lab.requests("POST", "/sessions")) == 1
+    move(lab, SESSION, RENAMED)
+    lab.work()
+    lab.work()
+    assert blocked(lab, RENAMED) == ["moved"]
+    assert len(lab.alyx("GET", "/sessions?subject=KS005")["results"]) == 1
+
+
+@pytest.mark.parametrize("stage", [Stage.RESOLVE, Stage.SEAL, Stage.REGISTER])
+def test_done_09_a_folder_deleted_in_mid_job_is_waited_for_and_told_of(lab: Past, stage: Stage, tmp_path: Path) -> None:
+    lab.write(flag=True)
+    lab.meet()
+    lab.settle()
+    lab.work_until(stage)
+    folder(lab).rename(tmp_path / "removed")
+    lab.work()
+    lab.work()
+    assert lab.explain()["verdict"] == "vanished"
+    assert blocked(lab, SESSION) == []
+    (tmp_path / "removed").rename(folder(lab))
+    lab.work()
+    lab.work()
+    assert lab.row().state is SessionState.ARCHIVED
+    assert len(lab.alyx("GET", "/sessions?subject=KS005")["results"]) == 1
+
+
+def test_done_09_a_copy_beside_the_original_is_a_session_of_its_own(lab: Past) -> None:
+    record(lab)
+    lab.write(RENAMED, flag=True)
+    lab.work()
+    lab.work()
+    assert lab.row(RENAMED).state is SessionState.ARCHIVED
