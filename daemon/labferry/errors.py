@@ -395,6 +395,24 @@ CODES: dict[str, Code] = {
         "Globus could not finish the transfer",
         "Read the message, put its cause right, then `labferry retry SESSION`; what has arrived is not sent again.",
     ),
+    "transfer_hindered": Code(
+        "blocked",
+        "Globus cannot carry a file, though it is there and unchanged",
+        "Nothing was sent again. The message names the file and the fault of Globus: put it right (a name, a link, a"
+        " disk), then `labferry retry SESSION`.",
+    ),
+    "transfer_denied": Code(
+        "blocked",
+        "Globus may not read or write a file",
+        "Nothing was sent again. The message names the file and the fault of Globus: permit it there, then"
+        " `labferry retry SESSION`.",
+    ),
+    "endpoint_readonly": Code(
+        "blocked",
+        "the endpoint is read-only for us",
+        "Nothing was sent. Have `CLIENT_ID@clients.auth.globus.org` given write permission in the collection,"
+        " then `labferry retry SESSION`; it is looked at now and then anyway.",
+    ),
     "transfer_cancelled": Code(
         "blocked", "somebody cancelled the transfer at Globus", "Find out who and why, then `labferry retry SESSION`."
     ),
@@ -484,6 +502,43 @@ CODES: dict[str, Code] = {
         "waiting",
         "the archive cannot be written",
         "Give the service user write permission; work resumes by itself.",
+    ),
+    "collection_unknown": Code(
+        "waiting",
+        "Globus knows no collection with this id",
+        "Correct the `endpoint` of the archive, or of `[globus]`: the message names the id. Restart the service then.",
+    ),
+    "collection_offline": Code(
+        "waiting",
+        "the collection is not connected to Globus",
+        "Start Globus Connect Personal on its machine, or ask its administrator; work resumes by itself.",
+    ),
+    "collection_paused": Code(
+        "waiting",
+        "the collection is paused",
+        "Let Globus Connect Personal go on there, or ask its administrator; work resumes by itself.",
+    ),
+    "collection_denied": Code(
+        "waiting",
+        "the collection does not permit it",
+        "Give the application (`CLIENT_ID@clients.auth.globus.org`) permission to read and write in the collection;"
+        " work resumes by itself.",
+    ),
+    "source_wrong_subdir": Code(
+        "waiting",
+        "`endpoint_subdir` is not in the source collection",
+        "Correct `endpoint_subdir` of `[globus]`: the path of `local_path` in the collection. Restart then.",
+    ),
+    "source_wrong_root": Code(
+        "waiting",
+        "the source collection shows another folder than this machine's",
+        "Correct `local_path` of `[globus]`, and `endpoint` if it is another machine's collection. Restart then.",
+    ),
+    "source_not_shared": Code(
+        "waiting",
+        "the source collection does not share the root's folder",
+        "Add the folder to `config-paths` of Globus Connect Personal and restart that, or share it in the collection;"
+        " work resumes by itself.",
     ),
     "globus_down": Code(
         "waiting", "Globus does not answer", "Nothing to do here: work resumes by itself when Globus is back."

@@ -181,7 +181,7 @@ def test_ruling_18_a_folder_of_more_than_one_page_is_read_to_its_end(
     assert sorted(found) == [f"{number}" for number in range(10)]
 
 
-@pytest.mark.parametrize(("becomes", "code"), [("offline", "target_missing"), ("denied", "target_readonly")])
+@pytest.mark.parametrize(("becomes", "code"), [("offline", "collection_offline"), ("denied", "collection_denied")])
 def test_a_collection_that_cannot_be_listed_is_its_own_outage(
     world: World, service: GlobusService, becomes: str, code: str
 ) -> None:
@@ -199,7 +199,7 @@ def test_bad_input_an_endpoint_that_does_not_exist_is_not_an_empty_folder(
 ) -> None:
     with pytest.raises(UnavailableError, match=endpoint) as caught:
         service.listing(endpoint, "/", blame=HPC)
-    assert (caught.value.dependency, caught.value.code) == (HPC, "target_missing")
+    assert (caught.value.dependency, caught.value.code) == (HPC, "collection_unknown")
 
 
 # --- from submission to verification ------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def test_each_method_is_one_request(world: World, service: GlobusService) -> Non
     service.listing(SERVER_ENDPOINT, "/", blame=HPC)
     service.find("nothing")
     service.arrived(task_id)
-    service.last_fault(task_id)
+    service.faults(task_id)
     service.cancel(task_id)
     assert world.requests()[before:] == [
         "GET /v0.10/submission_id",
@@ -338,9 +338,9 @@ def test_bad_input_a_missing_source_is_a_fault_and_not_an_end(world: World, serv
     (item,) = world.cargo(b"gone")
     Path(item.source).unlink()
     task_id = service.submit(world.submission(service, (item,)))
-    fault = wait_until(lambda: service.last_fault(task_id), what="a fault of the task")
-    assert fault is not None
-    assert fault[0] == "FILE_NOT_FOUND"
+    faults = wait_until(lambda: service.faults(task_id), what="a fault of the task")
+    assert faults[0].code == "FILE_NOT_FOUND"
+    assert item.source in faults[0].text
     task = service.tasks([task_id])[task_id]
     assert (task.status, task.is_ok, task.nice_status) == (TaskStatus.ACTIVE, False, "FILE_NOT_FOUND")
     assert task.faults >= 1
@@ -372,7 +372,7 @@ def test_bad_input_a_task_that_is_suspended_says_so(
 
 def test_a_task_nobody_knows_has_nothing_to_tell(service: GlobusService) -> None:
     assert service.tasks([NOBODY]) == {}
-    assert service.last_fault(NOBODY) is None
+    assert service.faults(NOBODY) == []
     assert service.arrived(NOBODY) == []
     service.cancel(NOBODY)
     assert service.find("nothing") == []
@@ -538,7 +538,7 @@ def test_bad_input_whatever_is_no_answer_of_globus_is_an_outage(
         "/submission_id": service.new_submission_id,
         "/task_list": lambda: service.tasks([NOBODY]),
         "/successful_transfers": lambda: service.arrived(NOBODY),
-        "/event_list": lambda: service.last_fault(NOBODY),
+        "/event_list": lambda: service.faults(NOBODY),
     }
     for match, request in requests.items():
         world.fault(match=match, **rule)

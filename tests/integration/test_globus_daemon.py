@@ -115,13 +115,14 @@ def test_win_08_a_restart_during_the_transfer_sends_nothing_again(lab: Lab) -> N
 @pytest.mark.parametrize(
     ("match", "doing"),
     [
+        ("/stat?", "looking whether server can be used"),
         ("/ls?", f"looking where {SESSION} goes in server"),
-        ("submission_id", "asking Globus for a task to server"),
+        ({"text": "submission_id", "n": 2}, "asking Globus for a task to server"),  # the first one is the preflight's
         (SUBMISSION, f"submitting {len(SMALL)} files to server"),
         ("task_list", "asking Globus about 1 tasks"),
     ],
 )
-def test_win_07_a_silent_globus_keeps_nobody_waiting(lab: Lab, match: str, doing: str) -> None:
+def test_win_07_a_silent_globus_keeps_nobody_waiting(lab: Lab, match: object, doing: str) -> None:
     rule = lab.add_fault(match=match, action="hold")
     lab.write(SESSION)
     daemon = lab.start_ready()

@@ -89,7 +89,7 @@ def test_map_07_ruling_18_a_file_that_is_there_stays(bench: GlobusBench, content
     assert job.hint
     assert place.read_bytes() == content
     assert bench.archived() == {f"cortexlab/Subjects/{PATH}/{WHEEL}": content}, "and nothing beside it"
-    assert bench.count("submission_id") == len(bench.posts()) == 0
+    assert bench.posts() == []
     place.unlink()
     assert bench.journal.jobs.revive(job.id)
     bench.rest()

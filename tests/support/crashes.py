@@ -96,6 +96,8 @@ class Crashes:
         More of the daemon's configuration.
     optional : collection of str
         Kinds of requests that not every run makes as often as another one.
+    ended : callable or None
+        Says that a run has come to its end, where that is no state of a session.
     """
 
     prepare: Callable[[Lab], object]
@@ -104,6 +106,7 @@ class Crashes:
     archive: str = "directory"
     environment: Mapping[str, str] = field(default_factory=dict)
     optional: Collection[str] = ()
+    ended: Callable[[Lab], bool] | None = None
     _labs: queue.SimpleQueue[Lab] = field(default_factory=queue.SimpleQueue)
     _kinds: frozenset[str] = frozenset()
 
@@ -154,23 +157,26 @@ class Crashes:
             lab.start()
             wait_until(lambda: self._came_to(lab, rule, point), 30, f"{way} {point}")
             if way != "lost":
-                self._next_life(lab, point, way)
+                self._next_life(lab, point, way, rule)
             return self._to_the_end(lab)
 
     def _came_to(self, lab: Lab, rule: int, point: Point) -> bool:
         """Say whether a run came to a point, or to its end without one that not every run comes to."""
         lab.require_running()
-        return lab.hits(rule) > 0 or (point.kind in self.optional and lab.count(self.last) > 0)
+        return lab.hits(rule) > 0 or (point.kind in self.optional and self._has_ended(lab))
 
-    def _next_life(self, lab: Lab, point: Point, way: str) -> None:
+    def _has_ended(self, lab: Lab) -> bool:
+        return self.ended(lab) if self.ended else lab.count(self.last) > 0
+
+    def _next_life(self, lab: Lab, point: Point, way: str, rule: int) -> None:
         lab.kill()
         seen = len(lab.requests())
         if way != "late":
-            lab.clear_faults()
+            lab.remove_fault(rule)
         lab.start()
         if way == "late":
             wait_until(lambda: self._looked(point, lab.requests()[seen:]), 30, f"the next life to look for {point}")
-            lab.clear_faults()
+            lab.remove_fault(rule)
 
     def _looked(self, point: Point, requests: Sequence[Mapping[str, Any]]) -> bool:
         """Say whether a life has looked what became of a request, or is well under way where there is no such look."""
@@ -179,6 +185,9 @@ class Crashes:
         return len(requests) >= FIRST_LOOKS
 
     def _to_the_end(self, lab: Lab) -> World:
-        lab.wait_for(self.last)
+        if self.ended is None:
+            lab.wait_for(self.last)
+        else:
+            wait_until(lambda: self._has_ended(lab), 30, lambda: f"the end of a run\n{lab.log[-3000:]}")
         assert lab.stop() == 0
         return self.outcome(lab)

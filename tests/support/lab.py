@@ -253,6 +253,10 @@ class Lab:
         """Return how many sessions are in a state; none while the daemon does not answer."""
         return int(self._status_if_it_answers().get("sessions", {}).get(state, 0))
 
+    def attention(self) -> int:
+        """Return how many sessions need a person; none while the daemon does not answer."""
+        return int(self._status_if_it_answers().get("attention", 0))
+
     def wait_for(self, state: str, sessions: int = 1, timeout: float = 30) -> None:
         """Wait until so many sessions are in a state."""
 
@@ -321,6 +325,10 @@ class Lab:
     def add_fault(self, **rule: object) -> int:
         """Add a fault rule; return its id."""
         return int(json.loads(self.sandbox("faults", "POST", rule))["id"])
+
+    def remove_fault(self, rule: int) -> None:
+        """Remove one fault rule; what it holds goes on."""
+        self.sandbox(f"faults?id={rule}", "DELETE")
 
     def wait_for_fault(self, rule: int, timeout: float = 20) -> None:
         """Wait until a rule acted."""

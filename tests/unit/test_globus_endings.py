@@ -89,7 +89,7 @@ def test_ruling_19_one_that_was_alone_is_told() -> None:
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("PERMISSION_DENIED", "target_readonly"),
+        ("PERMISSION_DENIED", "collection_denied"),
         ("QUOTA_EXCEEDED", "target_full"),
         ("NO_SPACE_LEFT", "target_full"),
         ("EXPIRED", None),

@@ -198,15 +198,15 @@ def test_a_consent_that_is_missing_is_our_login_even_where_a_collection_is_asked
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (globus_error(403, "PermissionDenied"), "target_readonly"),
-        (globus_error(403, "EndpointPermissionDenied"), "target_readonly"),
-        (globus_error(502, "ExternalError.DirListingFailed.PermissionDenied"), "target_readonly"),
-        (globus_error(403, "SomethingElse"), "target_readonly"),
-        (globus_error(502, "ExternalError.DirListingFailed.GCDisconnected"), "target_missing"),
+        (globus_error(403, "PermissionDenied"), "collection_denied"),
+        (globus_error(403, "EndpointPermissionDenied"), "collection_denied"),
+        (globus_error(502, "ExternalError.DirListingFailed.PermissionDenied"), "collection_denied"),
+        (globus_error(403, "SomethingElse"), "collection_denied"),
+        (globus_error(502, "ExternalError.DirListingFailed.GCDisconnected"), "collection_offline"),
         (globus_error(502, "ExternalError.DirListingFailed"), "target_missing"),
         (globus_error(504, "EndpointError"), "target_missing"),
-        (globus_error(404, "EndpointNotFound", "No such endpoint"), "target_missing"),
-        (globus_error(410, "EndpointDeleted"), "target_missing"),
+        (globus_error(404, "EndpointNotFound", "No such endpoint"), "collection_unknown"),
+        (globus_error(410, "EndpointDeleted"), "collection_unknown"),
         (globus_error(409, "EndpointNotActivated"), "target_missing"),
     ],
 )

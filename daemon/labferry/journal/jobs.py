@@ -309,6 +309,10 @@ class Jobs:
         """Queue a waiting, blocked or cancelled job again; False when it is in none of these states."""
         return self._execute("revive", id=job_id) == 1
 
+    def revive_blocked(self, target: str, code: str) -> int:
+        """Queue the jobs of a target again that are blocked for this reason: it is not so any more; return how many."""
+        return self._execute("revive_blocked", target=target, code=code)
+
     def cancel(self, job_id: int, reason: str) -> bool:
         """End an unfinished job of this generation for good; False when it was finished.
 

@@ -14,6 +14,7 @@ from labferry.journal.backlog import Backlog
 from labferry.journal.database import Database, JournalError, load_queries
 from labferry.journal.files import Files
 from labferry.journal.jobs import Jobs
+from labferry.journal.probes import Probes
 from labferry.journal.revisits import Revisits
 from labferry.journal.rows import EventRow, RecoveryRow
 from labferry.journal.sessions import Sessions
@@ -56,6 +57,7 @@ class Journal:
         self.steps = Steps(self._db, clock)
         self.transfers = Transfers(self._db, clock)
         self.tasks = Tasks(self._db, clock)
+        self.probes = Probes(self._db, clock)
 
     @property
     def problem(self) -> str | None:

@@ -207,7 +207,10 @@ class TransferRow(_FromRow):
 
 @dataclass(frozen=True, slots=True)
 class TaskRow(_FromRow):
-    """A task of the Globus Transfer service; times in epoch seconds."""
+    """A task of the Globus Transfer service; times in epoch seconds.
+
+    `fault_since` says since when it has met the same fault, without a moment in which all was well.
+    """
 
     id: int
     target: str
@@ -229,6 +232,16 @@ class TaskRow(_FromRow):
     created_at: float
     updated_at: float
     ended_at: float | None
+    fault_since: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRow(_FromRow):
+    """A directory that may have been made at a destination only to see whether one can."""
+
+    endpoint: str
+    path: str
+    submission_id: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,9 +191,15 @@ class Tasks:
         """Record what is not well with a task; empty when all is."""
         self._execute("complains", id=task_id, fault=fault, fault_text=fault_text)
 
-    def cancelling(self, task_id: int, fault: str, fault_text: str) -> None:
-        """Commit that a task is to be cancelled, before the service is told."""
-        self._execute("cancelling", id=task_id, fault=fault, fault_text=fault_text)
+    def cancelling(self, task_id: int, fault: str, fault_text: str, *, hindered: bool) -> None:
+        """Commit that a task is to be cancelled, before the service is told.
+
+        Parameters
+        ----------
+        hindered : bool
+            Because the fault does not go away by itself, and not because a file has changed: `fault_since` stays.
+        """
+        self._execute("cancelling", id=task_id, fault=fault, fault_text=fault_text, hindered=hindered)
 
     def end(self, task_id: int, ending: Ending) -> None:
         """Record how a task ended, and free what it did not bring.

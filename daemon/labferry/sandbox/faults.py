@@ -1,9 +1,10 @@
 """Faults on demand: requests that fail, hang or lose their answer exactly when a test says so.
 
 Room: sandbox. A rule acts `before` the request is applied, or `after`, when it is applied and committed and
-only the answer is lost, replaced or late. Three kinds of rule are not about requests: `task` catches a transfer of
-Globus when the mover takes it up (`before`) or has moved all its files (`after`), `collection` puts a collection
-into a condition for as long as the rule exists, and `admission` lets only some logins into one.
+only the answer is lost, replaced or late. Four kinds of rule are not about requests: `task` catches a transfer of
+Globus when the mover takes it up (`before`) or has moved all its files (`after`), `file` hinders single files of one,
+`collection` puts a collection into a condition, and `admission` lets only some logins into one: all three for as long
+as the rule exists.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ _BECOMES: Mapping[str, Mapping[str, str]] = {  # by action: what it can become, 
         "STALLED": "ENDPOINT_ERROR",
         "INACTIVE": "NO_CREDENTIALS",
         "PAUSED": "PAUSED",
+        "CANCELED_BY_ADMIN": "CANCELED",
     },
-    "collection": dict.fromkeys(("offline", "read_only", "full", "denied", "no_md5"), ""),
+    "file": {"HINDERED": "FILE_NOT_FOUND"},
+    "collection": dict.fromkeys(("offline", "paused", "read_only", "full", "denied", "unshared", "no_md5"), ""),
     "admission": dict.fromkeys(("data_access", "session"), ""),
 }
 _ACTIONS = (*_ON_REQUESTS, *_BECOMES)
+_LASTING = ("file", "collection", "admission")  # as long as the rule exists, unless it says how often
 _PHASES = ("before", "after")
 _ENDS = ("go on", "drop")
 _KEYS = {"id", "match", "when", "action", "times", "status", "body", "headers", "seconds", "then"}
@@ -43,7 +47,8 @@ class Rule:
     ----------
     text, pattern : str
         What `METHOD /path?query` must contain, or match as a regular expression; empty matches everything. Of a
-        task the line is `TASK <source endpoint> <destination endpoint> <label>`, of a collection its id.
+        task the line is `TASK <source endpoint> <destination endpoint> <label>`, of a file
+        `FILE <source path> <destination path>`, of a collection its id.
     number : int or None
         Only the so-many-th matching request, counted from 1 since the rule was added.
     times : int or None
@@ -51,7 +56,7 @@ class Rule:
     then : str
         After a hold or a delay: `go on`, or `drop` the connection.
     becomes, code, description : str
-        What a task or collection becomes, and the fault that a task gets.
+        What a task, file or collection becomes, and the fault that a task gets.
     since : float
         When the rule was made, epoch seconds.
     """
@@ -212,6 +217,16 @@ class Faults:
                     return rule
             return None
 
+    def hinders(self, source: str, destination: str) -> Rule | None:
+        """Return the rule that hinders a file of a transfer of Globus, and count it."""
+        line = f"FILE {source} {destination}"
+        with self._changed:
+            for rule in self._rules.values():
+                if rule.action == "file" and rule.takes(line):
+                    self._hit(rule)
+                    return rule
+            return None
+
     def has(self, rule_id: int) -> bool:
         """Say whether a rule still exists."""
         with self._changed:
@@ -263,7 +278,7 @@ def _read(rule_id: int, described: Mapping[str, object]) -> Rule:
     if not isinstance(headers, Mapping):
         raise TypeError("headers is an object")
     becomes, code = _becomes(str(action), described)
-    times = described.get("times", None if action in ("collection", "admission") else 1)
+    times = described.get("times", None if action in _LASTING else 1)
     return Rule(
         rule_id,
         str(action),

@@ -22,6 +22,7 @@ from labferry.engine.dependencies import Dependencies
 from labferry.engine.detection.lane import DetectLane
 from labferry.engine.globus.access import GlobusAccess
 from labferry.engine.globus.lane import GlobusLane
+from labferry.engine.globus.preflight import Preflight
 from labferry.engine.globus.stage import GlobusStage
 from labferry.engine.globus.tending import Tending
 from labferry.engine.history.lane import HistoryLane
@@ -110,8 +111,10 @@ def archive_lane(name: str, context: Context, shared: Shared) -> Worker:
         case GlobusSettings():
             assert context.globus is not None, "a Globus archive is used"
             service = context.globus.open()
-            stage, tending = GlobusStage(context, settings, service), Tending(context, name, settings, service)
-            return GlobusLane(lane, stage, tending, service, shared, needs=needs, target=name)
+            preflight = Preflight(context, name, settings, service)
+            stage = GlobusStage(context, settings, service, preflight)
+            tending = Tending(context, name, settings, service, preflight)
+            return GlobusLane(lane, stage, tending, service, preflight, shared, needs=needs, target=name)
         case DirectorySettings():
             archive = DirectoryArchive(name, os.fsencode(settings.path))
             return Worker(lane, {Stage.ARCHIVE: ArchiveStage(context, archive)}, shared, needs=needs, target=name)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LISTING_LIMIT = 100_000  # entries that Globus lists at once, at most
 TASK_LIMIT = 1000  # rows of a task list, at most
 
-_EVENTS = 10  # the newest one is wanted, but a service may not know the filter
+EVENT_LIMIT = 1000  # events of a task, at most; older ones cannot be reached
 _ENDING = 5.0  # seconds after which a task that has just succeeded is asked again what arrived
 
 Row: TypeAlias = Mapping[str, Any]
@@ -75,24 +75,71 @@ def arrived_page(client: TransferClient, task_id: str, marker: str) -> tuple[lis
     return _rows(answer), str(answer.get("next_marker") or "")
 
 
-def last_error(client: TransferClient, task_id: str) -> tuple[str, str] | None:
-    """Return code and description of the newest error event."""
+def errors(client: TransferClient, task_id: str) -> list[Row]:
+    """Return the error events of a task, the newest first; none for one that is not known."""
     from globus_sdk import GlobusAPIError
 
     try:
-        answer = client.task_event_list(task_id, limit=_EVENTS, query_params={"filter": "is_error:1"})
+        answer = client.task_event_list(task_id, limit=EVENT_LIMIT, query_params={"filter": "is_error:1"})
     except GlobusAPIError as error:
         if says_not_found(error):
-            return None
+            return []
         raise
-    errors = (event for event in _rows(answer) if event.get("is_error"))
-    newest = next(errors, None)
-    return None if newest is None else (str(newest.get("code") or ""), str(newest.get("description") or ""))
+    return [event for event in _rows(answer) if event.get("is_error")]
+
+
+def pause_info(client: TransferClient, task_id: str) -> Row:
+    """Return the document about why a task is paused."""
+    return _document(client.task_pause_info(task_id))
 
 
 def endpoint(client: TransferClient, collection: str) -> Row:
     """Return what is told of a collection."""
     return _document(client.get_endpoint(collection))
+
+
+def stat(client: TransferClient, collection: str, path: str) -> Row | None:
+    """Return what is at a path; None if there is nothing."""
+    from globus_sdk import GlobusAPIError
+
+    try:
+        return _document(client.operation_stat(collection, path))
+    except GlobusAPIError as error:
+        if says_not_found(error):
+            return None
+        raise
+
+
+def make_directory(client: TransferClient, collection: str, path: str) -> bool:
+    """Make a directory, or find it there; False if there is nothing to make it in."""
+    from globus_sdk import GlobusAPIError
+
+    try:
+        client.operation_mkdir(collection, path)
+    except GlobusAPIError as error:
+        if says_not_found(error):
+            return False
+        if not says_exists(error):
+            raise
+    return True
+
+
+def delete_directory(client: TransferClient, collection: str, path: str, submission: str, label: str) -> None:
+    """Have a directory removed; one that is gone is fine."""
+    from globus_sdk import DeleteData
+
+    document = DeleteData(
+        collection,
+        label=label,
+        submission_id=submission,
+        recursive=True,
+        ignore_missing=True,
+        notify_on_succeeded=False,
+        notify_on_failed=False,
+        notify_on_inactive=False,
+    )
+    document.add_item(path)
+    client.submit_delete(document)
 
 
 def cancel(client: TransferClient, task_id: str) -> None:

@@ -149,7 +149,7 @@ def says_not_found(error: GlobusAPIError) -> bool:
 
 
 def says_exists(error: GlobusAPIError) -> bool:
-    """Tell whether something has the name already that was to be given."""
+    """Tell whether something has the name already that was to be given, perhaps because an answer was lost."""
     return error.http_status in {409, 502} and "Exists" in _code(error)
 
 
@@ -172,13 +172,15 @@ def _refused(error: GlobusAPIError, what: str, collection: str) -> LabferryError
     if reason := _login_reason(error):
         return login_needed(what, reason, GLOBUS if status == 401 or _oauth(error) else where)
     if "PermissionDenied" in code:
-        return UnavailableError(where, "target_readonly", said)
-    if _no_endpoint(error) or "ExternalError" in code or "EndpointError" in code or "Activat" in code:
+        return UnavailableError(where, "collection_denied", said)
+    if condition := _condition(error):
+        return UnavailableError(where, condition, said)
+    if "ExternalError" in code or "EndpointError" in code or "Activat" in code:
         return UnavailableError(where, "target_missing", said)
     if status == 409:
         return ConflictError(said)
     if status == 403:
-        return UnavailableError(where, "target_readonly", said) if collection else login_needed(what, _said(error))
+        return UnavailableError(where, "collection_denied", said) if collection else login_needed(what, _said(error))
     if status >= 500 or status == 408 or (status == 404 and not code):
         return UnavailableError(GLOBUS, "globus_down", said, retry_after(error.headers))
     return BlockedError("transfer_refused", said)
@@ -204,6 +206,16 @@ def _oauth(error: GlobusAPIError) -> str:
     """Return Auth's own word for what is wrong; the SDK leaves code and message of such an error empty."""
     word = _document(error).get("error")
     return word if isinstance(word, str) else ""
+
+
+def _condition(error: GlobusAPIError) -> str:
+    """Return the code for the condition of a collection that its error names; empty if it names none."""
+    if _no_endpoint(error):
+        return "collection_unknown"
+    code = _code(error)
+    if "GCDisconnected" in code or "NotConnected" in code:
+        return "collection_offline"
+    return "collection_paused" if "Paused" in code else ""
 
 
 def _no_endpoint(error: GlobusAPIError) -> bool:

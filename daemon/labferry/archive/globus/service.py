@@ -19,12 +19,15 @@ from labferry.archive.globus.values import (
     Arrived,
     Collection,
     Entry,
+    Fault,
     Listing,
     Submission,
     Task,
     arrived_of,
     collection_of,
     entry_of,
+    fault_of,
+    pause_of,
     task_of,
 )
 
@@ -132,6 +135,24 @@ class GlobusService:
         """Return what Globus tells of a collection; it is not touched itself."""
         return collection_of(self._ask("look at a collection", partial(calls.endpoint, collection=endpoint), blame))
 
+    def stat(self, endpoint: str, path: str, *, blame: str = "") -> Entry | None:
+        """Return what is at a path of a collection; None if there is nothing."""
+        row = self._ask(f"look at {path}", partial(calls.stat, collection=endpoint, path=path), blame)
+        return None if row is None else entry_of(row)
+
+    def make_directory(self, endpoint: str, path: str, *, blame: str) -> bool:
+        """Make a directory, or find it there; False if there is nothing to make it in."""
+        request = partial(calls.make_directory, collection=endpoint, path=path)
+        return self._ask(f"make directory {path}", request, blame)
+
+    def delete_directory(self, endpoint: str, path: str, submission_id: str, *, label: str, blame: str) -> None:
+        """Have a directory removed with all that is in it; one that is gone is fine.
+
+        Globus makes a task of it, which is not waited for. The same submission again makes no second one.
+        """
+        request = partial(calls.delete_directory, collection=endpoint, path=path, submission=submission_id, label=label)
+        self._ask(f"remove directory {path}", request, blame)
+
     # --- submitting -----------------------------------------------------------------------------------------
 
     def new_submission_id(self) -> str:
@@ -177,9 +198,13 @@ class GlobusService:
         rows = self._ask("look for a task", partial(calls.tasks, only={"status": ["ACTIVE", "INACTIVE"]}))
         return [task for task in map(task_of, rows) if task.label == label]
 
-    def last_fault(self, task_id: str) -> tuple[str, str] | None:
-        """Return code and description of the last error a task met; None if there was none."""
-        return self._ask("read a task's errors", partial(calls.last_error, task_id=task_id))
+    def faults(self, task_id: str) -> list[Fault]:
+        """Return the errors that a task met, the newest first; at most 1000, and none of a task nobody knows."""
+        return list(map(fault_of, self._ask("read a task's errors", partial(calls.errors, task_id=task_id))))
+
+    def pause_reason(self, task_id: str) -> str:
+        """Return what is said about why a task is paused; may be empty."""
+        return pause_of(self._ask("ask why a task is paused", partial(calls.pause_info, task_id=task_id)))
 
     def arrived(self, task_id: str) -> list[Arrived]:
         """Return the files that a finished task copied; files it found equal are not among them.

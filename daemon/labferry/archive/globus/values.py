@@ -114,6 +114,8 @@ class Task:
         Why it failed; empty unless it did.
     progress : int
         Grows while anything at all is done: a task whose progress stands still, and that is not ok, is stuck.
+    cancelled_by_admin : str
+        What the administrator of a collection who cancelled it says; empty unless one did.
     """
 
     task_id: str
@@ -132,6 +134,15 @@ class Task:
     fatal_code: str
     fatal_text: str
     progress: int
+    cancelled_by_admin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One error event of a task: a stable code, and what is said about it, which names the file where there is one."""
+
+    code: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +197,7 @@ def task_of(document: Mapping[str, Any]) -> Task:
         fatal_code=_text(fatal, "code"),
         fatal_text=_text(fatal, "description"),
         progress=sum(_number(document, name) for name in _PROGRESS),
+        cancelled_by_admin=_cancelled_by_admin(document),
     )
 
 
@@ -200,6 +212,29 @@ def collection_of(document: Mapping[str, Any]) -> Collection:
         paused=paused if isinstance(paused, bool) else None,
         needs_consent=kind == "GCSv5_mapped_collection" and not document.get("high_assurance"),
     )
+
+
+def _cancelled_by_admin(document: Mapping[str, Any]) -> str:
+    side = _text(document, "canceled_by_admin")
+    if not side:
+        return ""
+    said = _text(document, "canceled_by_admin_message") or "no reason given"
+    return f"by the administrator of the {side.lower()}: {said}"
+
+
+def fault_of(document: Mapping[str, Any]) -> Fault:
+    """Read an event; on one line, as it may become a message."""
+    said = f"{_text(document, 'description')} {_text(document, 'details')}"
+    return Fault(_text(document, "code"), " ".join(said.split()))
+
+
+def pause_of(document: Mapping[str, Any]) -> str:
+    """Read why a task is paused: what the rules, or the administrators of its collections, say."""
+    rules = document.get("pause_rules")
+    rules = [rule for rule in rules if isinstance(rule, Mapping)] if isinstance(rules, list) else []
+    said = [_text(rule, "message") for rule in rules]
+    said += [_text(document, name) for name in ("source_pause_message", "destination_pause_message")]
+    return "; ".join(dict.fromkeys(filter(None, said)))
 
 
 def entry_of(document: Mapping[str, Any]) -> Entry:

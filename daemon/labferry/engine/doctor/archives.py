@@ -14,28 +14,28 @@ from labferry.engine.context import Context
 from labferry.engine.doctor.checking import checked, failed, skipped
 from labferry.engine.doctor.sample import Sample
 from labferry.engine.planning import AUTO, base_of, repository_of
-from labferry.errors import LabferryError, UnavailableError
+from labferry.errors import LabferryError
 from labferry.journal.rows import SessionRow
 from labferry.model import show_path
 
 FLATIRON = "flatiron"  # in the names of the repositories that Alyx' own nightly transfer fills
 
-Exists = Callable[[str, bytes, str], bool]
-"""Tells whether a directory is in a Globus collection: endpoint, path, the dependency to blame."""
+MakeIn = Callable[[str, str, bytes], None]
+"""Makes and removes a directory for an archive in a Globus collection, below a path; raises where it cannot."""
 
 
-def checks(context: Context, samples: Sequence[Sample], exists: Exists | None) -> Iterator[Check]:
+def checks(context: Context, samples: Sequence[Sample], make_in: MakeIn | None) -> Iterator[Check]:
     """Check every archive that some root uses, with the newest sessions of these roots as examples.
 
     Parameters
     ----------
-    exists : callable or None
+    make_in : callable or None
         None where Globus cannot be asked.
     """
     for name in sorted({name for sample in samples for name in sample.root.archive}):
         mine = [one for one in samples if name in one.root.archive and one.usable]
         settings = context.config.archive[name]
-        yield _place(context, name, settings, [one.session for one in mine if one.session], exists)
+        yield _place(context, name, settings, [one.session for one in mine if one.session], make_in)
         registered = [one.session for one in mine if one.session and one.root.registers]
         yield _repository(context, name, settings, registered)
 
@@ -44,7 +44,7 @@ def checks(context: Context, samples: Sequence[Sample], exists: Exists | None) -
 
 
 def _place(
-    context: Context, name: str, settings: ArchiveTarget, sessions: Sequence[SessionRow], exists: Exists | None
+    context: Context, name: str, settings: ArchiveTarget, sessions: Sequence[SessionRow], make_in: MakeIn | None
 ) -> Check:
     check = f"archive:{name}"
     match settings:
@@ -52,12 +52,12 @@ def _place(
             return skipped(check, "Alyx moves the data itself: nothing is written from here")
         case DirectorySettings():
             return checked(check, lambda: _directory(context, name, settings, sessions))
-        case GlobusArchive() if exists is None:
+        case GlobusArchive() if make_in is None:
             return skipped(check, "Globus cannot be asked")
         case GlobusArchive() if not sessions and _depends_on_lab(settings):
             return skipped(check, "where it goes depends on the lab, and no session is there to try it on")
         case GlobusArchive():
-            return checked(check, lambda: _collection(context, name, settings, sessions, exists))
+            return checked(check, lambda: _collection(context, name, settings, sessions, make_in))
 
 
 def _depends_on_lab(settings: GlobusArchive) -> bool:
@@ -73,14 +73,12 @@ def _directory(context: Context, name: str, settings: DirectorySettings, session
 
 
 def _collection(
-    context: Context, name: str, settings: GlobusArchive, sessions: Sequence[SessionRow], exists: Exists
+    context: Context, name: str, settings: GlobusArchive, sessions: Sequence[SessionRow], make_in: MakeIn
 ) -> str:
     bases = _bases(context, name, sessions) or [os.fsencode(settings.path)]
     for base in bases:
-        if not exists(settings.endpoint, base, f"archive:{name}"):
-            where = f"{show_path(base)} is not in collection {settings.endpoint}"
-            raise UnavailableError(f"archive:{name}", "target_missing", f"archive {name}: {where}")
-    return f"{_named(bases)} can be listed in collection {settings.endpoint}"
+        make_in(name, settings.endpoint, base)
+    return f"{_named(bases)} can be written to in collection {settings.endpoint}"
 
 
 def _bases(context: Context, name: str, sessions: Sequence[SessionRow]) -> list[bytes]:

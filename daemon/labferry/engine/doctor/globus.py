@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from labferry.archive.globus.paths import CollectionMap
 from labferry.archive.globus.service import GlobusService
@@ -11,14 +11,17 @@ from labferry.archive.globus.values import Listing
 from labferry.config import GlobusArchive, Root
 from labferry.config.checks import Check, Result
 from labferry.config.credentials import personal_endpoint, personal_endpoint_file
+from labferry.config.shared_paths import NAME, read_shared_paths
 from labferry.engine.context import Context
 from labferry.engine.doctor.checking import checked, failed, skipped
+from labferry.engine.doctor.sample import Sample
 from labferry.engine.globus.access import GlobusAccess
+from labferry.engine.globus.probing import KnownFile, Probing
 from labferry.errors import BlockedError, ConfigError, LabferryError, UnavailableError
 
 AGAIN = "It is closed now; who has read it can use it: `labferry login globus --start` replaces it."
 _PROBE = "labferry doctor"  # a label that no task has
-_NOT_OURS_TO_READ = frozenset({"globus_login", "target_readonly", "target_missing"})
+_NOT_OURS_TO_READ = frozenset({"globus_login", "collection_denied", "collection_unknown", "target_missing"})
 
 
 def login(access: GlobusAccess, service: GlobusService) -> Check:
@@ -35,11 +38,13 @@ def login(access: GlobusAccess, service: GlobusService) -> Check:
     return found
 
 
-def sources(context: Context, service: GlobusService) -> Iterator[Check]:
+def sources(context: Context, service: GlobusService, samples: Sequence[Sample]) -> Iterator[Check]:
     """Check for every root with a Globus archive whether our application can read it through the source collection."""
-    for root in context.config.roots:
-        if any(isinstance(context.config.archive[name], GlobusArchive) for name in root.archive):
-            yield _source(context, service, root)
+    for sample in samples:
+        targets = [name for name in sample.root.archive if isinstance(context.config.archive[name], GlobusArchive)]
+        if targets:
+            yield from _shared(context, sample.root)
+            yield _source(context, service, sample, Probing(context, targets[0], "", service))
 
 
 def unused() -> Iterator[Check]:
@@ -47,9 +52,11 @@ def unused() -> Iterator[Check]:
     yield skipped("globus", "no root is archived through Globus")
 
 
-def _source(context: Context, service: GlobusService, root: Root) -> Check:
-    settings, check = context.config.globus, f"globus_source:{root.name}"
+def _source(context: Context, service: GlobusService, sample: Sample, probing: Probing) -> Check:
+    root, settings = sample.root, context.config.globus
+    check = f"globus_source:{root.name}"
     try:
+        probing.require_source(_known(context, sample))
         path = CollectionMap(settings.local_path, settings.endpoint_subdir).to_collection(os.fsencode(root.path))
         listing = service.listing(settings.endpoint, path, blame="")
     except (UnavailableError, BlockedError) as error:
@@ -64,6 +71,40 @@ def _source(context: Context, service: GlobusService, root: Root) -> Check:
             "Correct `local_path` and `endpoint_subdir` of [globus], or share the root's folder in the collection.",
         )
     return Check(check, Result.OK, f"collection {settings.endpoint} shows {root.path} at {path}")
+
+
+def _shared(context: Context, root: Root) -> Iterator[Check]:
+    """Check whether Globus Connect Personal of this machine shows a root, where that is the source collection."""
+    settings, check = context.config.globus, f"globus_shared:{root.name}"
+    file = personal_endpoint_file(settings.config_dir, os.environ)
+    try:
+        if personal_endpoint(file).lower() != settings.endpoint:
+            return
+        shared = read_shared_paths(file)
+    except ConfigError as error:
+        yield failed(check, error)
+        return
+    named = ", ".join(one.path for one in shared) or "nothing"
+    if any(one.holds(root.path) for one in shared):
+        yield Check(check, Result.OK, f"Globus Connect Personal shows {root.path} ({named})")
+        return
+    yield Check(
+        check,
+        Result.ERROR,
+        f"source_not_shared: Globus Connect Personal shows {named}, and not {root.path}",
+        f"Add the line `{root.path},0,0` to {os.path.join(os.path.dirname(file), NAME)} and restart Globus Connect"
+        " Personal.",
+    )
+
+
+def _known(context: Context, sample: Sample) -> KnownFile | None:
+    """Return a file of the newest session of a root, where there is one."""
+    session = sample.session
+    file = None if session is None else next(context.journal.files.each_carriable(session.id), None)
+    if session is None or file is None:
+        return None
+    local, settings = os.path.join(context.place_of(session), file.path), context.config.globus
+    return KnownFile(local, CollectionMap(settings.local_path, settings.endpoint_subdir).to_collection(local))
 
 
 def _shows(listing: Listing, root: Root) -> bool:

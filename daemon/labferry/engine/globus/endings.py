@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from labferry.archive.globus.faults import FaultClass, fault_class
@@ -82,14 +82,14 @@ def failed(there: Task, cargo: Sequence[CargoRow], changed: Collection[int], *, 
         We cancelled it ourselves.
     """
     code = there.fatal_code or "FAILED"
-    text = f"task {there.task_id} failed: {code} {there.fatal_text}".rstrip()
+    text = f"task {there.task_id} failed: {code} {there.cancelled_by_admin or there.fatal_text}".rstrip()
     kind = fault_class(code)
     if kind is FaultClass.OUR_DATA and not changed:
         return apart(cargo, "transfer_refused", text, code)
     everybody = {row.transfer_id for row in cargo}
     alone: Collection[int] = ()
     troubles: dict[int, tuple[str, str]] = dict.fromkeys(changed, ("changed", ""))
-    if code == "CANCELED" and not by_us:
+    if code == "CANCELED" and (there.cancelled_by_admin or not by_us):
         troubles = _all(cargo, "transfer_cancelled", text)
     elif kind is FaultClass.PERMISSION:
         alone = everybody  # it may be the right to read one file only
@@ -97,6 +97,45 @@ def failed(there: Task, cargo: Sequence[CargoRow], changed: Collection[int], *, 
         troubles = {**_all(cargo, "transfer_failed", text), **troubles}
         alone = everybody
     return Ending("failed", code, text, _evidence(there), troubles=troubles, alone=alone)
+
+
+def hindered(
+    there: Task,
+    cargo: Sequence[CargoRow],
+    changed: Collection[int],
+    blamed: Mapping[int, tuple[str, str]],
+    fault: str,
+) -> Ending:
+    """Decide what follows for the sessions of a task that we cancelled because a fault would not go away.
+
+    Those to blame are told and never sent again as they are; the others travel on at once.
+
+    Parameters
+    ----------
+    changed : collection of int
+        Transfers with a file that is not the sealed version any more.
+    blamed : mapping of int to (str, str)
+        Transfers with a file that cannot arrive as it is, with fault and words.
+    fault : str
+        Because of which it was cancelled.
+    """
+    troubles = {one: (code_of(code), f"task {there.task_id}: {text}") for one, (code, text) in blamed.items()}
+    troubles |= dict.fromkeys(changed, ("changed", ""))
+    if not troubles:  # Globus does not say which file it is
+        return apart(
+            cargo, code_of(fault), f"task {there.task_id}: {fault} with a file that Globus does not name", fault
+        )
+    return Ending("failed", fault, f"cancelled because of {fault}", _evidence(there), troubles=troubles)
+
+
+def set_free(there: Task, fault: str) -> Ending:
+    """End a task that we cancelled because of what is wrong with the target: its sessions wait for that."""
+    return Ending("failed", fault, f"cancelled because of {fault}", _evidence(there))
+
+
+def code_of(fault: str) -> str:
+    """Return the code for a session whose file a fault keeps from arriving."""
+    return "transfer_denied" if fault_class(fault) is FaultClass.PERMISSION else "transfer_hindered"
 
 
 def apart(cargo: Iterable[CargoRow], code: str, text: str, fault: str = "") -> Ending:
@@ -109,7 +148,7 @@ def apart(cargo: Iterable[CargoRow], code: str, text: str, fault: str = "") -> E
 
 def outage(target: str, there: Task) -> UnavailableError | None:
     """Return what is wrong with the target as a whole, if that is why a task failed."""
-    codes = {FaultClass.SPACE: "target_full", FaultClass.PERMISSION: "target_readonly"}
+    codes = {FaultClass.SPACE: "target_full", FaultClass.PERMISSION: "collection_denied"}
     code = codes.get(fault_class(there.fatal_code))
     if code is None:
         return None

@@ -6,8 +6,7 @@ id is harmless: the same document makes one task, however often a kill or a lost
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -17,10 +16,10 @@ from labferry.archive.globus.service import GlobusService
 from labferry.archive.globus.values import Submission
 from labferry.config import GlobusArchive
 from labferry.engine.context import GLOBUS, Context
-from labferry.engine.dependencies import Health
 from labferry.engine.globus.batches import choose, items_to_carry
-from labferry.engine.globus.endings import apart, without_checksums
+from labferry.engine.globus.endings import PATIENCE, apart, without_checksums
 from labferry.engine.globus.places import carried_session, is_current
+from labferry.engine.globus.preflight import Preflight
 from labferry.engine.planning import filled_through_globus, new_batch
 from labferry.engine.unchanged import is_unchanged
 from labferry.errors import BlockedError, UnavailableError
@@ -38,8 +37,11 @@ Beat = Callable[[str, float], None]
 class Filling:
     """Makes and submits the tasks of one target; parameters as for `Tending`."""
 
-    def __init__(self, context: Context, target: str, settings: GlobusArchive, service: GlobusService) -> None:
+    def __init__(
+        self, context: Context, target: str, settings: GlobusArchive, service: GlobusService, preflight: Preflight
+    ) -> None:
         self._context = context
+        self._preflight = preflight
         self._target = target
         self._settings = settings
         self._service = service
@@ -67,9 +69,8 @@ class Filling:
         context, tasks = self._context, self._context.journal.tasks
         loads = choose(tasks.ready(self._target), context.config.globus.max_items)
         loads = self._without_changed(loads, beat)
-        if not loads:
+        if not loads or not self._may_write(loads, beat):
             return
-        self._require_there(next(iter(loads)), beat)
         beat(f"asking Globus for a task to {self._target}", ASKING)
         submission_id = self._service.new_submission_id()
         context.reachable(GLOBUS)
@@ -109,13 +110,15 @@ class Filling:
         folder = context.place_of(session)
         return all(is_unchanged(folder, file) for file in context.journal.tasks.next_files(transfer_id, files))
 
-    def _require_there(self, transfer_id: int, beat: Beat) -> None:
-        """Look at a target that was down before anything is made for it: its sessions stay undisturbed meanwhile."""
-        down = {one.name for one in self._context.dependencies.snapshot() if one.state is Health.DOWN}
-        if self._archive in down:
-            beat(f"looking whether {self._target} is back", ASKING)
-            base = self._context.journal.transfers.get(transfer_id).base
-            self._service.listing(self._settings.endpoint, os.fsdecode(base), blame=self._archive)
+    def _may_write(self, loads: Iterable[int], beat: Beat) -> bool:
+        """Look at a target that had trouble before anything is made for it; tell the sessions if it is read-only."""
+        journal = self._context.journal
+        try:
+            self._preflight.require(journal.transfers.get(next(iter(loads))), beat)
+        except BlockedError as refusal:
+            journal.tasks.leave_out((transfer_id, refusal.code, refusal.message) for transfer_id in loads)
+            return False
+        return True
 
     # --- submit -------------------------------------------------------------------------------------------
 
@@ -159,9 +162,10 @@ class Filling:
             if error.code == "globus_busy":  # the service itself is well
                 self._put_off(task, error.code, error.message, error.retry_after)
                 return
-            if error.dependency != GLOBUS:  # an answer, and it says no: nothing was begun
-                self._refused(task, Ending("failed", error.code, error.message))
-            raise
+            if error.dependency == GLOBUS:
+                raise
+            self._refused(task, Ending("failed", error.code, error.message))  # an answer: nothing was begun
+            raise UnavailableError(error.dependency, error.code, error.message, PATIENCE) from error
         tasks.accepted(task.id, globus_id)
         self._not_before.pop(task.id, None)
         context.reachable(GLOBUS)

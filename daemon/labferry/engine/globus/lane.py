@@ -10,6 +10,7 @@ from __future__ import annotations
 from labferry.archive.base import StoppedError
 from labferry.archive.globus.service import GlobusService
 from labferry.engine.context import GLOBUS
+from labferry.engine.globus.preflight import Preflight
 from labferry.engine.globus.stage import GlobusStage
 from labferry.engine.globus.tending import NEVER, Tending
 from labferry.engine.lanes import IDLE_BEAT
@@ -30,6 +31,7 @@ class GlobusLane(Worker):
         stage: GlobusStage,
         tending: Tending,
         service: GlobusService,
+        preflight: Preflight,
         shared: Shared,
         *,
         needs: tuple[str, ...],
@@ -38,6 +40,7 @@ class GlobusLane(Worker):
         super().__init__(name, {Stage.ARCHIVE: stage}, shared, needs=needs, target=target)
         self._tending = tending
         self._service = service
+        self._preflight = preflight
         self._fill_by = 0.0
         self._is_logged_out = False
 
@@ -76,6 +79,9 @@ class GlobusLane(Worker):
             return 0.0
         pause = super().turn()
         if pause > 0 and self._filled():
+            return 0.0
+        if self._preflight.is_due() and self._closed() == 0:
+            self._preflight.look_again(self.beat)
             return 0.0
         return min(pause, until_poll, self._until_retried())
 

@@ -21,6 +21,7 @@ from labferry.config import GlobusArchive
 from labferry.engine.asked import Asked
 from labferry.engine.context import GLOBUS, Context
 from labferry.engine.globus.places import is_current, place_of, source_of
+from labferry.engine.globus.preflight import Preflight
 from labferry.engine.marking import mark
 from labferry.engine.planning import base_of, items_of, new_batch
 from labferry.engine.replacing.collection import ExchangeInCollection, choose
@@ -40,10 +41,11 @@ ASKING = 150.0  # seconds that one question to Globus may take, with its own dea
 class GlobusStage:
     """Bring one session into one Globus collection."""
 
-    def __init__(self, context: Context, settings: GlobusArchive, service: GlobusService) -> None:
+    def __init__(self, context: Context, settings: GlobusArchive, service: GlobusService, preflight: Preflight) -> None:
         self._context = context
         self._settings = settings
         self._service = service
+        self._preflight = preflight
 
     def __call__(self, job: JobRow, beat: Callable[[str, float], None]) -> Outcome:
         """Do what can be done now; wait where a task must end first."""
@@ -123,12 +125,13 @@ class GlobusStage:
         Raises
         ------
         BlockedError
-            `destination_differs` or `destination_unverified`; nothing was sent.
+            `destination_differs`, `destination_unverified` or `endpoint_readonly`; nothing was sent.
         """
         transfers = self._context.journal.transfers
         todo = transfers.unlooked(transfer.id)
         if not todo:
             return
+        self._preflight.require(transfer, beat)
         asked = Asked.from_json(job.options)
         listings = self._listings(session, transfer, _named(transfer, todo), beat)
         ours, known = self._earlier(transfer)

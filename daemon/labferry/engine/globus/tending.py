@@ -6,7 +6,7 @@ that nobody could look at is looked at again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import structlog
 
@@ -18,14 +18,17 @@ from labferry.config import GlobusArchive
 from labferry.engine.context import GLOBUS, Context
 from labferry.engine.globus import endings
 from labferry.engine.globus.filling import ASKING, Beat, Filling
+from labferry.engine.globus.hindrances import GRACE, blamed, is_usual, may_be_hopeless
 from labferry.engine.globus.places import folder_of
+from labferry.engine.globus.preflight import Preflight
 from labferry.engine.unchanged import is_unchanged
-from labferry.errors import LabferryError, NotYetError, UnavailableError
+from labferry.errors import BlockedError, LabferryError, NotYetError, UnavailableError
 from labferry.journal.rows import CargoRow, TaskRow
 from labferry.journal.tasks import Ending
 
 NEVER = float("inf")
 PAGE = 1000  # files in one answer about what arrived
+PAUSED = "PAUSED"
 MEMORY = 86_400.0  # seconds for which Globus certainly remembers a task: it does for weeks
 _log = structlog.get_logger()
 
@@ -40,15 +43,21 @@ class Tending:
     settings : GlobusArchive
     service : GlobusService
         Used by one lane only.
+    preflight : Preflight
+        What is known of the target.
     """
 
-    def __init__(self, context: Context, target: str, settings: GlobusArchive, service: GlobusService) -> None:
+    def __init__(
+        self, context: Context, target: str, settings: GlobusArchive, service: GlobusService, preflight: Preflight
+    ) -> None:
         self._context = context
         self._target = target
         self._service = service
-        self._filling = Filling(context, target, settings, service)
+        self._preflight = preflight
+        self._filling = Filling(context, target, settings, service, preflight)
         self._next_poll = -NEVER
         self._suspended = False
+        self._told: set[tuple[int, str]] = set()  # tasks, and the faults that the log has of them
 
     # --- when ---------------------------------------------------------------------------------------------
 
@@ -105,7 +114,7 @@ class Tending:
             raise troubles[0]
 
     def _mind_suspension(self, remote: Iterable[Task]) -> None:
-        suspended = any(there.status is TaskStatus.INACTIVE for there in remote)
+        suspended = any(there.status is TaskStatus.INACTIVE or _has_no_room(there) for there in remote)
         if self._suspended and not suspended:
             self._context.reachable(f"archive:{self._target}")
         self._suspended = suspended
@@ -116,7 +125,7 @@ class Tending:
         elif there.status is TaskStatus.SUCCEEDED:
             self._succeeded(task, there, beat)
         elif there.status is TaskStatus.FAILED:
-            self._failed(task, there)
+            self._failed(task, there, beat)
         else:
             self._active(task, there, beat)
 
@@ -135,20 +144,53 @@ class Tending:
         tasks = self._context.journal.tasks
         fault, text = _complaint(there)
         if task.state != "cancelling":
+            if fault == PAUSED:
+                text = task.fault_text if task.fault == PAUSED else self._why_paused(there, beat)
             with self._context.journal.together():
                 tasks.seen(task.id, there.progress, min(1.0, there.bytes_transferred / max(1, task.bytes)))
                 tasks.complains(task.id, fault, text)
-            if there.status is TaskStatus.INACTIVE:
-                why = f"task {there.task_id} is suspended until somebody renews credentials"
-                raise UnavailableError(
-                    f"archive:{self._target}", "globus_login", f"{why} ({there.nice_status}: {there.nice_text})"
-                )
-            if fault_class(fault) is not FaultClass.OUR_DATA or not self._changed(tasks.cargo(task.id)):
+            self._tell_once(task, there, fault, text)
+            self._require_room_and_login(there, fault, text)
+            if not self._is_to_be_cancelled(task, there, fault, text, beat):
                 return
-            tasks.cancelling(task.id, fault, text)
             _log.warning("transfer_cancelled", target=self._target, task=there.task_id, code=fault, why=text)
         beat(f"cancelling a task to {self._target}", ASKING)
         self._service.cancel(there.task_id)
+
+    def _require_room_and_login(self, there: Task, fault: str, text: str) -> None:
+        """Let the target be down while a task of it is suspended, or waits for room: others would fare no better."""
+        archive = f"archive:{self._target}"
+        if there.status is TaskStatus.INACTIVE:
+            why = f"task {there.task_id} is suspended until somebody renews credentials"
+            raise UnavailableError(archive, "globus_login", f"{why} ({there.nice_status}: {there.nice_text})")
+        if _has_no_room(there):
+            why = f"archive {self._target}: task {there.task_id} finds no room, and waits for it"
+            raise UnavailableError(archive, "target_full", f"{why} ({fault}: {text})")
+
+    def _is_to_be_cancelled(self, task: TaskRow, there: Task, fault: str, text: str, beat: Beat) -> bool:
+        """Commit that a task is to be cancelled, if it is: a file has changed, or a fault does not go away."""
+        tasks = self._context.journal.tasks
+        if fault_class(fault) is FaultClass.OUR_DATA and self._changed(tasks.cargo(task.id)):
+            tasks.cancelling(task.id, fault, text, hindered=False)
+            return True
+        grace = min(GRACE, self._context.config.globus.stall_after)
+        if not may_be_hopeless(task, fault, self._context.clock.now(), grace):
+            return False
+        beat(f"asking Globus what hinders a task to {self._target}", ASKING)
+        if is_usual(self._service.faults(there.task_id), fault):
+            return False
+        tasks.cancelling(task.id, fault, text, hindered=True)
+        return True
+
+    def _why_paused(self, there: Task, beat: Beat) -> str:
+        beat(f"asking Globus why a task to {self._target} is paused", ASKING)
+        return self._service.pause_reason(there.task_id) or there.nice_text
+
+    def _tell_once(self, task: TaskRow, there: Task, fault: str, text: str) -> None:
+        """Write one line about each kind of fault that a task meets, however often it does."""
+        if fault and (task.id, fault) not in self._told:
+            self._told.add((task.id, fault))
+            _log.warning("transfer_hindered", target=self._target, task=there.task_id, code=fault, why=text)
 
     # --- end ----------------------------------------------------------------------------------------------
 
@@ -168,16 +210,42 @@ class Tending:
         else:
             self._end(task, endings.succeeded_by_itself(there, cargo, arrived, self._changed(cargo)))
 
-    def _failed(self, task: TaskRow, there: Task) -> None:
+    def _failed(self, task: TaskRow, there: Task, beat: Beat) -> None:
         refusals = ((there.fatal_code, there.fatal_text), (task.fault, task.fault_text))
         if task.checksums and any(refuses_checksum(*said) for said in refusals):
             self._end(task, endings.without_checksums(there.fatal_text or task.fault_text))
             return
         cargo = self._context.journal.tasks.cargo(task.id)
-        by_us = task.state == "cancelling"
+        by_us = task.state == "cancelling" and not there.cancelled_by_admin
+        if by_us and task.fault_since is not None:
+            self._end_hindered(task, there, cargo, beat)
+            return
         self._end(task, endings.failed(there, cargo, self._changed(cargo), by_us=by_us))
         if outage := endings.outage(self._target, there):
+            self._preflight.forget()
             raise outage
+
+    def _end_hindered(self, task: TaskRow, there: Task, cargo: Sequence[CargoRow], beat: Beat) -> None:
+        """End a task that met a fault that would not go away: find out whether the target or a file is to blame.
+
+        Raises
+        ------
+        UnavailableError
+            The target is: nobody's files are. Or Globus cannot be asked, and the task is looked at again.
+        """
+        beat(f"asking Globus what hindered a task to {self._target}", ASKING)
+        to_blame = blamed(self._service.faults(there.task_id), cargo)
+        self._preflight.forget()
+        try:
+            self._preflight.require(self._context.journal.transfers.get(cargo[0].transfer_id), beat)
+        except BlockedError:
+            self._end(task, endings.set_free(there, task.fault))  # its sessions hear of it when they are to go again
+            return
+        except UnavailableError as outage:
+            if outage.dependency != GLOBUS:
+                self._end(task, endings.set_free(there, task.fault))
+            raise
+        self._end(task, endings.hindered(there, cargo, self._changed(cargo), to_blame, task.fault))
 
     def _changed(self, cargo: Iterable[CargoRow]) -> set[int]:
         """Return the transfers with a file that is not, or cannot be seen to be, the sealed version."""
@@ -194,6 +262,7 @@ class Tending:
 
     def _end(self, task: TaskRow, ending: Ending) -> None:
         self._context.journal.tasks.end(task.id, ending)
+        self._told = {(told, fault) for told, fault in self._told if told != task.id}
         log = _log.info if ending.state == "succeeded" and not ending.troubles else _log.warning
         said = {"code": ending.fault, "why": ending.text}
         log(
@@ -206,12 +275,18 @@ class Tending:
         )
 
 
+def _has_no_room(there: Task) -> bool:
+    """Say whether a task is waiting for room at its destination."""
+    code, _ = _complaint(there)
+    return there.status is TaskStatus.ACTIVE and fault_class(code) is FaultClass.SPACE
+
+
 def _complaint(there: Task) -> tuple[str, str]:
     """Return what is not well with a task that has not ended, as code and text; empty when all is well."""
     if there.status is TaskStatus.INACTIVE:
         return "INACTIVE", there.nice_text
     if there.paused:
-        return "PAUSED", there.nice_text
+        return PAUSED, there.nice_text
     if there.is_ok is False:
         return there.nice_status, there.nice_text
     return "", ""

@@ -12,6 +12,7 @@ from labferry.config.checks import Check, Result, places
 from labferry.engine.context import Context
 from labferry.engine.doctor import alyx, archives, globus, sample
 from labferry.engine.doctor.checking import skipped
+from labferry.engine.globus.probing import Probing
 from labferry.engine.reports.health import STUCK
 from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.status import current_conditions
@@ -21,7 +22,7 @@ from labferry.model import rough_duration, show_path, utc_text
 
 
 def doctor(context: Context, live: LiveState) -> dict[str, Any]:
-    """Check what the daemon needs; asks Alyx and Globus, changes nothing.
+    """Check what the daemon needs; asks Alyx and Globus, changes nothing but for a folder that is removed again.
 
     Raises
     ------
@@ -61,12 +62,12 @@ def _elsewhere(context: Context, samples: Sequence[sample.Sample]) -> Iterator[C
             yield skipped("globus_source", "Globus cannot be asked")
             yield from archives.checks(context, samples, None)
             return
-        yield from globus.sources(context, service)
+        yield from globus.sources(context, service, samples)
 
-        def exists(endpoint: str, path: bytes, blame: str) -> bool:
-            return service.listing(endpoint, os.fsdecode(path), blame=blame) is not None
+        def make_in(target: str, endpoint: str, base: bytes) -> None:
+            Probing(context, target, endpoint, service, "doctor").require_destination(os.fsdecode(base))
 
-        yield from archives.checks(context, samples, exists)
+        yield from archives.checks(context, samples, make_in)
 
 
 def _waiting(context: Context, live: LiveState) -> Iterator[Check]:

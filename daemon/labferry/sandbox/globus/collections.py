@@ -9,6 +9,7 @@ import grp
 import os
 import posixpath
 import pwd
+import shutil
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from labferry.sandbox.globus.answers import RefusedError, bad_request, moment
 
 T = TypeVar("T")
 
-OFFLINE, READ_ONLY, FULL, DENIED, NO_MD5 = "offline", "read_only", "full", "denied", "no_md5"
+OFFLINE, PAUSED, READ_ONLY = "offline", "paused", "read_only"
+FULL, DENIED, UNSHARED, NO_MD5 = "full", "denied", "unshared", "no_md5"
 """What a rule with the action `collection` can make of one."""
 
 
@@ -95,14 +97,14 @@ class Collections:
         return found
 
     def condition(self, collection: Collection) -> str:
-        """Return what a rule makes of it: `offline`, `read_only`, `full`, `denied`, `no_md5`, or nothing."""
+        """Return what a rule makes of it: `offline` and the like, or nothing."""
         return self._faults.collection(collection.id)
 
     # --- documents ----------------------------------------------------------------------------------------
 
     def document(self, collection: Collection) -> dict[str, object]:
         """Return what Globus tells of a collection."""
-        connected = self.condition(collection) != OFFLINE
+        condition = self.condition(collection)
         return {
             "DATA_TYPE": "endpoint",
             "id": collection.id,
@@ -111,8 +113,8 @@ class Collections:
             "description": None,
             "entity_type": self._entity_type(collection),
             "is_globus_connect": collection.personal,
-            "gcp_connected": connected if collection.personal else None,
-            "gcp_paused": False if collection.personal else None,
+            "gcp_connected": condition != OFFLINE if collection.personal else None,
+            "gcp_paused": condition == PAUSED if collection.personal else None,
             "default_directory": "/",
             "high_assurance": False,
             "disable_verify": False,
@@ -130,7 +132,7 @@ class Collections:
         RefusedError
             It cannot be listed.
         """
-        self._require(collection, "DirListingFailed")
+        self._require(collection, "DirListingFailed", path)
         place = collection.locate(path)
         names = sorted(_attempt(collection, path, lambda: os.listdir(place), "ClientError.NotFound"))
         page = [_entry(place, name) for name in names[offset : offset + limit]]
@@ -155,7 +157,7 @@ class Collections:
         RefusedError
             It is not there, or cannot be looked at.
         """
-        self._require(collection, "StatFailed")
+        self._require(collection, "StatFailed", path)
         place = collection.locate(path)
         status = _attempt(collection, path, lambda: os.stat(place), "NotFound")
         return _document(os.path.basename(place), status)
@@ -168,7 +170,7 @@ class Collections:
         RefusedError
             It exists already, or cannot be made.
         """
-        self._require(collection, "MkdirFailed")
+        self._require(collection, "MkdirFailed", path)
         place = collection.locate_to_write(path)
         if self.condition(collection) == READ_ONLY:
             raise _denied(collection, path)
@@ -182,7 +184,7 @@ class Collections:
         RefusedError
             It is not there, something has that name, or it cannot be done.
         """
-        self._require(collection, "RenameFailed")
+        self._require(collection, "RenameFailed", old)
         before, after = collection.locate_to_write(old), collection.locate_to_write(new)
         if self.condition(collection) == READ_ONLY:
             raise _denied(collection, new)
@@ -198,13 +200,25 @@ class Collections:
             return "GCSv5_mapped_collection"
         return "GCP_mapped_collection" if collection.personal else "GCSv5_guest_collection"
 
-    def _require(self, collection: Collection, failure: str) -> None:
+    def remove_directory(self, collection: Collection, path: str) -> None:
+        """Remove a directory with all that is in it; none is fine.
+
+        Raises
+        ------
+        RefusedError
+            Nothing may be written there.
+        """
+        shutil.rmtree(collection.locate_to_write(path), ignore_errors=True)
+
+    def _require(self, collection: Collection, failure: str, path: str) -> None:
         condition = self.condition(collection)
         if condition == OFFLINE:
             message = f"The collection {collection.name} ({collection.id}) is not connected to Globus"
             raise RefusedError(502, f"ExternalError.{failure}.GCDisconnected", message)
-        if condition == DENIED:
-            raise _denied(collection, "/")
+        if condition == PAUSED:
+            raise RefusedError(502, f"ExternalError.{failure}.GCPaused", f"{collection.name} is paused by its owner")
+        if condition == DENIED or (condition == UNSHARED and posixpath.normpath(path) != "/"):
+            raise _denied(collection, path)
 
 
 def _attempt(collection: Collection, path: str, work: Callable[[], T], missing: str) -> T:

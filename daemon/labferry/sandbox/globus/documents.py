@@ -73,8 +73,8 @@ def task(row: Row, source: Collection, destination: Collection, *, working: bool
         "nice_status_details": row["fault_description"] if fault else None,
         "nice_status_expires_in": -1 if live else None,
         "fatal_error": _fatal_error(row),
-        "canceled_by_admin": None,
-        "canceled_by_admin_message": None,
+        "canceled_by_admin": None if row["admin_message"] is None else "DESTINATION",
+        "canceled_by_admin_message": row["admin_message"],
         "history_deleted": False,
     }
 

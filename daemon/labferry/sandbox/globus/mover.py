@@ -162,7 +162,7 @@ class Mover:
                 return
             self._memory.begun.add(number)
             self._tasks.begin(number)
-        work = Work(row, self._tasks, self._collections, lambda: self._require(number))
+        work = Work(row, self._tasks, self._collections, self._faults, lambda: self._require(number))
         if work.run() and not self._is_caught(row, "after"):
             self._tasks.end(number, "SUCCEEDED", "SUCCEEDED")
 
@@ -182,6 +182,9 @@ class Mover:
     def _carry_out(self, task: int, rule: Rule) -> None:
         if rule.becomes == "FAILED":
             self._tasks.end(task, "FAILED", rule.code, rule.description)
+            return
+        if rule.becomes == "CANCELED_BY_ADMIN":
+            self._tasks.cancel_by_admin(task, rule.description)
             return
         with self._changed:
             self._memory.caught[task] = rule.id

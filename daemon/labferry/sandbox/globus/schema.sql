@@ -88,6 +88,18 @@ CREATE TABLE IF NOT EXISTS submission (
     task INTEGER REFERENCES task ON DELETE CASCADE
 ) STRICT;
 
+CREATE TABLE IF NOT EXISTS cancellation (  -- of a task, by somebody who administers a collection
+    task INTEGER PRIMARY KEY REFERENCES task ON DELETE CASCADE,
+    message TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS deletion (      -- done when it is accepted
+    id TEXT PRIMARY KEY,
+    submission TEXT NOT NULL UNIQUE REFERENCES submission ON DELETE CASCADE,
+    endpoint TEXT NOT NULL,
+    path TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE IF NOT EXISTS event (
     number INTEGER PRIMARY KEY,
     task INTEGER NOT NULL REFERENCES task ON DELETE CASCADE,

@@ -17,6 +17,7 @@ from labferry.sandbox.globus.submission import Transfer
 MAX_PENDING = 100
 LIFE = 24 * 3600.0  # seconds until a task without a deadline of its own expires; the real one moves this ahead
 LIVE = ("ACTIVE", "INACTIVE")
+_SHOWN = "SELECT task.*, message AS admin_message FROM task LEFT JOIN cancellation ON cancellation.task = task.number"
 _IS_LIVE = "status IN ('ACTIVE', 'INACTIVE')"
 
 
@@ -96,6 +97,28 @@ class Tasks:
             db.update("submission", ("id", submission), {"task": number})
         return str(task["id"]), True
 
+    # --- removing -----------------------------------------------------------------------------------------
+
+    def deleted(self, submission: object) -> str | None:
+        """Return the deletion that was submitted under an id; None if there is none yet.
+
+        Raises
+        ------
+        RefusedError
+            The id was never given out.
+        """
+        with self._store.transaction() as db:
+            _submitted(db, submission)
+            known = db.one("SELECT id FROM deletion WHERE submission = ?", str(submission))
+        return None if known is None else str(known["id"])
+
+    def delete(self, submission: str, endpoint: str, path: str) -> str:
+        """Note a deletion that was carried out, and return its id."""
+        deletion = new_id()
+        with self._store.transaction() as db:
+            db.insert("deletion", {"id": deletion, "submission": submission, "endpoint": endpoint, "path": path})
+        return deletion
+
     # --- looking ------------------------------------------------------------------------------------------
 
     def get(self, task_id: str) -> Row:
@@ -107,7 +130,7 @@ class Tasks:
             There is none.
         """
         with self._store.transaction() as db:
-            row = db.one("SELECT * FROM task WHERE id = ?", task_id)
+            row = db.one(f"{_SHOWN} WHERE id = ?", task_id)
         if row is None:
             raise RefusedError(404, "TaskNotFound", f"No task found with id '{task_id}'")
         return row
@@ -115,7 +138,7 @@ class Tasks:
     def newest_first(self) -> list[Row]:
         """Return all tasks."""
         with self._store.transaction() as db:
-            return db.all("SELECT * FROM task ORDER BY number DESC")
+            return db.all(f"{_SHOWN} ORDER BY number DESC")
 
     def live(self) -> list[Row]:
         """Return the tasks that have not ended, oldest first."""
@@ -212,6 +235,12 @@ class Tasks:
             db.update("task", ("number", task), ended)
             self._event(db, task, code, description or code.lower(), "", is_error=failed)
             return True
+
+    def cancel_by_admin(self, task: int, message: str) -> None:
+        """End a task as an administrator of one of its collections does."""
+        with self._store.transaction() as db:
+            db.insert("cancellation", {"task": task, "message": message})
+        self.end(task, "FAILED", "CANCELED", "canceled by an administrator")
 
     def forget(self) -> None:
         """Remove all tasks and submission ids."""

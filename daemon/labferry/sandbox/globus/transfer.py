@@ -53,6 +53,7 @@ class Transfer:
         self._routes: tuple[tuple[str, Callable[..., Response]], ...] = (
             (r"GET submission_id", self._submission_id),
             (r"POST transfer", self._submit),
+            (r"POST delete", self._delete),
             (r"GET task_list", self._task_list),
             (r"GET task/([^/]+)", self._task),
             (r"POST task/([^/]+)/cancel", self._cancel),
@@ -98,6 +99,22 @@ class Transfer:
         message = "The transfer has been accepted" if is_new else "This submission id was used before"
         said = result("transfer_result", code, message, request.path)
         return json_response(202 if is_new else 200, {**said, "submission_id": submission, "task_id": task})
+
+    def _delete(self, request: Request) -> Response:
+        """Remove one directory at once; the real service makes a task of it."""
+        document = _document(request)
+        submission, deletion = document.get("submission_id"), self._tasks.deleted(document.get("submission_id"))
+        is_new = deletion is None
+        if deletion is None:
+            items = document.get("DATA")
+            if not isinstance(items, list) or len(items) != 1 or document.get("recursive") is not True:
+                raise bad_request("NotSupported", "the sandbox removes one directory at a time")
+            collection, path = self._collections.get(document.get("endpoint")), str(items[0].get("path", ""))
+            self._collections.remove_directory(collection, path)
+            deletion = self._tasks.delete(str(submission), collection.id, path)
+        code = "Accepted" if is_new else "Duplicate"
+        said = result("delete_result", code, "The delete has been accepted", request.path)
+        return json_response(202 if is_new else 200, {**said, "submission_id": submission, "task_id": deletion})
 
     # --- tasks --------------------------------------------------------------------------------------------
 

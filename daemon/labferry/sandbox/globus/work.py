@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from labferry.sandbox.alyx.store import Row
+from labferry.sandbox.faults import Faults
 from labferry.sandbox.globus.answers import RefusedError
-from labferry.sandbox.globus.collections import DENIED, FULL, NO_MD5, OFFLINE, READ_ONLY, Collections
+from labferry.sandbox.globus.collections import DENIED, FULL, NO_MD5, OFFLINE, PAUSED, READ_ONLY, UNSHARED, Collections
 from labferry.sandbox.globus.copying import MISMATCH, QUOTA, FileFaultError, Wish, move
 from labferry.sandbox.globus.tasks import Tasks
 
@@ -30,15 +31,20 @@ class Work:
         Where it is written down.
     collections : Collections
         Between which files are moved.
+    faults : Faults
+        Asked of every file.
     require : Callable
         Raises when the task is not to be worked at any more.
     """
 
-    def __init__(self, row: Row, tasks: Tasks, collections: Collections, require: Callable[[], None]) -> None:
+    def __init__(
+        self, row: Row, tasks: Tasks, collections: Collections, faults: Faults, require: Callable[[], None]
+    ) -> None:
         self._row = row
         self._task = int(row["number"])
         self._tasks = tasks
         self._collections = collections
+        self._rules = faults
         self._require = require
         self._source = collections.get(row["source_endpoint"])
         self._destination = collections.get(row["destination_endpoint"])
@@ -85,6 +91,9 @@ class Work:
             item["external_checksum"],
             algorithm,
         )
+        if rule := self._rules.hinders(item["source_path"], item["destination_path"]):
+            self._note(item, FileFaultError(rule.code, rule.description))
+            return
         try:
             source = self._source.locate(item["source_path"])
             destination = self._destination.locate_to_write(item["destination_path"])
@@ -107,7 +116,9 @@ class Work:
             condition = self._collections.condition(collection)
             if condition == OFFLINE:
                 return FileFaultError("GC_NOT_CONNECTED", f"{collection.name} is not connected")
-            if condition == DENIED or (to_write and condition == READ_ONLY):
+            if condition == PAUSED:
+                return FileFaultError("GC_PAUSED", f"{collection.name} is paused by its owner")
+            if condition in {DENIED, UNSHARED} or (to_write and condition == READ_ONLY):
                 return FileFaultError("PERMISSION_DENIED", f"{collection.name} does not permit it")
             if to_write and condition == FULL:
                 return FileFaultError(QUOTA, f"{collection.name}: no space is left to you")

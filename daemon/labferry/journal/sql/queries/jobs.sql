@@ -149,6 +149,11 @@ UPDATE job SET state = 'queued', not_before = :now, failures = 0, outages = 0, c
   finished_at = NULL, updated_at = :now
 WHERE id = :id AND state IN ('waiting', 'blocked', 'cancelled')
 
+-- name: revive_blocked
+UPDATE job SET state = 'queued', not_before = :now, failures = 0, outages = 0, code = '', reason = '', hint = '',
+  updated_at = :now
+WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state = 'blocked' AND target = :target AND code = :code
+
 -- name: cancel
 UPDATE job SET state = 'cancelled', claimed_by = NULL, code = 'cancelled', reason = :reason, hint = '',
   finished_at = :now, updated_at = :now

@@ -88,7 +88,7 @@ WHERE item.task_id = :id AND (item.transfer_id, item.file_id) > (:transfer_id, :
 ORDER BY item.transfer_id, item.file_id LIMIT :limit
 
 -- name: accepted
-UPDATE task SET globus_id = :globus_id, state = 'active', fault = '', fault_text = '', progress_at = :now,
+UPDATE task SET globus_id = :globus_id, state = 'active', fault = '', fault_text = '', fault_since = NULL, progress_at = :now,
   updated_at = :now WHERE id = :id
 
 -- name: tickets
@@ -123,7 +123,9 @@ UPDATE task SET progress = :progress, updated_at = :now,
   progress_at = CASE WHEN :progress > progress THEN :now ELSE progress_at END WHERE id = :id
 
 -- name: complains
-UPDATE task SET fault = :fault, fault_text = :fault_text, updated_at = :now WHERE id = :id
+UPDATE task SET fault = :fault, fault_text = :fault_text, updated_at = :now,
+  fault_since = CASE WHEN :fault = '' THEN NULL WHEN fault = :fault THEN coalesce(fault_since, :now) ELSE :now END
+WHERE id = :id
 
 -- The service counts a task as a whole; its sessions share what has moved in proportion.
 -- name: share
@@ -134,7 +136,8 @@ UPDATE transfer SET updated_at = :now,
 WHERE id IN (SELECT transfer_id FROM item WHERE task_id = :id)
 
 -- name: cancelling
-UPDATE task SET state = 'cancelling', fault = :fault, fault_text = :fault_text, updated_at = :now WHERE id = :id
+UPDATE task SET state = 'cancelling', fault = :fault, fault_text = :fault_text, updated_at = :now,
+  fault_since = CASE WHEN :hindered THEN fault_since END WHERE id = :id
 
 -- name: arrived
 UPDATE item SET arrived_how = :how WHERE transfer_id = :transfer_id AND file_id = :file_id
