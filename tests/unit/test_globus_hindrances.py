@@ -30,6 +30,7 @@ def row(fault: str, since: float | None) -> TaskRow:
         updated_at=0.0,
         ended_at=None,
         fault_since=since,
+        checksums=1,
     )
 
 
