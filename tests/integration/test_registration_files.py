@@ -249,6 +249,45 @@ def test_ruling_13_what_an_older_generation_sent_may_still_be_on_its_way(bench: 
     assert len(posted(bench)) == DATASETS + DATASETS + 1
 
 
+@pytest.mark.parametrize("registered_before", [False, True])
+def test_ruling_10_what_was_sent_and_whose_answer_was_lost_is_ours(bench: StageBench, registered_before: bool) -> None:
+    folder, session = bench.write()
+    if registered_before:
+        assert bench.run_until(Stage.REGISTER).state is JobState.DONE
+        (folder / WHEEL).write_bytes(b"edited")
+        bench.journal.sessions.unsettle(session.id, "edited")
+        bench.write(files={})
+    bench.sandbox.faults.add({"match": "POST /register-file", "when": "after", "action": "drop"})
+    assert bench.run_until(Stage.REGISTER).code == "answer_lost"
+    sent = hashes(bench, session)[WHEEL]
+    (folder / WHEEL).write_bytes(b"edited once more")
+    bench.journal.sessions.unsettle(session.id, "edited")
+    bench.write(files={})
+    moves = [bench.run_until(Stage.REGISTER)]
+    while moves[-1].code == "files_in_flight":
+        bench.clock.pass_by(max(1.0, moves[-1].not_before - bench.clock.now()))
+        moves.append(bench.step(Stage.REGISTER))
+    assert (moves[-1].state, moves[-1].reason) == (JobState.DONE, "")
+    assert hashes(bench, session)[WHEEL] == hashlib.md5(b"edited once more").hexdigest() != sent
+
+
+def test_ruling_10_what_was_sent_is_ours_also_after_a_kill_behind_the_last_look(bench: StageBench) -> None:
+    folder, session = bench.write()
+    bench.sandbox.faults.add({"match": "POST /register-file", "when": "after", "action": "drop"})
+    assert bench.run_until(Stage.REGISTER).code == "answer_lost"
+    (folder / WHEEL).write_bytes(b"edited")
+    bench.journal.sessions.unsettle(session.id, "edited")
+    bench.write(files={})
+    assert bench.run_until(Stage.REGISTER).code == "files_in_flight"
+    bench.clock.pass_by(30)
+    assert bench.step(Stage.REGISTER).code == "files_in_flight"
+    for step in bench.journal.steps.unanswered(session.id, "files:"):  # as the last look leaves it
+        bench.journal.steps.drop(step.job_id, step.name)
+    bench.clock.pass_by(LOOK_EVERY)
+    assert bench.step(Stage.REGISTER).state is JobState.DONE
+    assert hashes(bench, session)[WHEEL] == hashlib.md5(b"edited").hexdigest()
+
+
 # --- what Alyx refuses ------------------------------------------------------------------------------------
 
 SYSTEMIC = {  # §5 of the contract: one request, one code, a person

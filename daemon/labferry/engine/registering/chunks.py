@@ -21,6 +21,7 @@ from labferry.alyx.registration import (
 )
 from labferry.engine.context import Context
 from labferry.engine.outbox import outbox
+from labferry.engine.registering.looking import mark_of
 from labferry.engine.registering.patience import Patience
 from labferry.engine.registering.plan import Plan
 from labferry.engine.seal import registration_rules
@@ -90,7 +91,8 @@ class Chunks:
         name = f"{FILES_STEP}:{files[0].id}"
         first, last = show_path(files[0].path), show_path(files[-1].path)
         self._patience.sent(job.id, name)
-        with outbox(steps, job.id, name, {"files": len(files), "first": first, "last": last}):
+        request = {"files": len(files), "first": first, "last": last, "hashes": [mark_of(file.md5) for file in files]}
+        with outbox(steps, job.id, name, request):
             answer = post_files(self._context.alyx, body)
         self._patience.answered(job.id, name)
         wrong = compare_answer(body, answer)

@@ -92,8 +92,14 @@ class EnsureFiles:
         """Look at Alyx and list what is to be done; `searched`: it has complained of doubled rows."""
         wish = Wish.from_json(job.options)
         permission = Permission(self._context, session, Asked.from_json(job.options))
-        look = Look(self._context, session, lambda file: wish.wants_again(file, job.created_at), permission=permission)
         open_steps = self._require_time_over(session)
+        look = Look(
+            self._context,
+            session,
+            lambda file: wish.wants_again(file, job.created_at),
+            permission=permission,
+            sent={mark for step in open_steps for mark in json.loads(step.request).get("hashes", ())},
+        )
         if open_steps or not fresh:
             look.at(eid, self._beat(session, beat))
         if open_steps:

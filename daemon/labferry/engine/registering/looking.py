@@ -6,7 +6,8 @@ A look changes nothing in Alyx. What Alyx holds as it is here is taken over into
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from labferry.alyx.registration import UNRATED, RemoteDataset, dataset_pages
 from labferry.datasets import collection_revision_name
@@ -16,6 +17,8 @@ from labferry.errors import BlockedError
 from labferry.journal.files import KnownRecord
 from labferry.journal.rows import FileRow, SessionRow
 from labferry.model import FileFate, show_path
+
+MARK = 12  # hexadecimal digits
 
 
 class Look:
@@ -32,6 +35,8 @@ class Look:
         Says whether content that changed after archiving may be registered; None: never.
     adopt : bool
         Note in the journal what Alyx holds.
+    sent : collection of str
+        The marks of content that was sent without an answer: it is ours, though the file may have changed since.
 
     Attributes
     ----------
@@ -57,12 +62,14 @@ class Look:
         *,
         permission: Permission | None = None,
         adopt: bool = True,
+        sent: Collection[str] = (),
     ) -> None:
         self._context = context
         self._session = session
         self._wants_again = wants_again
         self._permission = permission
         self._adopts = adopt
+        self._sent = sent
         self._fingerprint = Fingerprint()
         self._seen: dict[int, int] = {}  # file to the hash of its dataset's id
         self.same: set[int] = set()
@@ -120,7 +127,7 @@ class Look:
                 self.same.add(file.id)
         elif there.hash == file.md5:
             self._same_content(file, there)
-        elif code := self._conflict(file, there):
+        elif code := self._conflict(self._as_sent(file, there), there):
             self.conflicts[file.id] = (code, there.hash)
 
     def _same_content(self, file: FileRow, there: RemoteDataset) -> None:
@@ -133,6 +140,13 @@ class Look:
             self.same.add(file.id)
         elif there.qc != UNRATED:
             self.ratings[file.id] = there.qc
+
+    def _as_sent(self, file: FileRow, there: RemoteDataset) -> FileRow:
+        """Return the file as the journal knows it now: what arrived without an answer was registered by us."""
+        if there.hash == file.registered_hash or mark_of(there.hash) not in self._sent:
+            return file
+        self._adopt(file, there)
+        return replace(file, registered_hash=there.hash)
 
     def _conflict(self, file: FileRow, there: RemoteDataset) -> str:
         """Never post over content that we did not write, nor over content that is archived (ruling 10)."""
@@ -159,6 +173,11 @@ class Look:
             return
         records = [KnownRecord(r.id, r.repository, r.relative_path, r.exists) for r in there.file_records]
         self._context.journal.files.registered(file.id, there.id, there.hash, records)
+
+
+def mark_of(md5: str | None) -> str:
+    """Return enough of a hash to know it again; a journal may hold very many."""
+    return (md5 or "")[:MARK]
 
 
 class Fingerprint:
