@@ -7,6 +7,7 @@ Globus moves nothing before half of them are over, so that they hit every part o
 from __future__ import annotations
 
 import datetime as dt
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,10 +37,19 @@ def sessions() -> list[RigSession]:
 
 
 def begin(lab: Lab) -> None:
+    """Put sessions with a file of an old rig's name each into an empty lab, and let the daemon rename them (REG-14)."""
     lab.forget_everything()
-    lab.environment["LABFERRY_REGISTRATION__CHUNK"] = "10"
+    root = {"name": "rig", "path": str(lab.root), "archive": ["server"], "writable": True}
+    lab.environment |= {
+        "LABFERRY_REGISTRATION__CHUNK": "10",
+        "LABFERRY_REGISTRATION__COMPAT_RENAMES": "true",
+        "LABFERRY_ROOTS": json.dumps([root]),
+    }
     for session in sessions():
         write_session(lab.root, session, rate=None)
+        code = lab.root / session.relative / "raw_behavior_data" / "_iblrig_taskCodeFiles.raw.zip"
+        code.parent.mkdir(exist_ok=True)
+        code.write_bytes(b"code of " + session.subject.encode())
 
 
 def hinder(lab: Lab, *, moving: bool) -> None:
@@ -88,6 +98,9 @@ def test_win_02_killed_at_random_moments_the_end_is_that_of_an_undisturbed_run(l
     assert [key for key in expected if found[key] != expected[key]] == []
     assert [name for name in found["archive"] if ".part" in name] == []
     state = lab.state()
+    names = [dataset["name"] for dataset in state["datasets"]]
+    assert names.count("_iblrig_codeFiles.raw.zip") == len(SUBJECTS)
+    assert [file for file in lab.root.rglob("*CodeFiles*") if file.name != "_iblrig_codeFiles.raw.zip"] == []
     rows = [(d["session"], d["collection"], d["name"], d["revision"]) for d in state["datasets"]]
     records = [(r["dataset"], r["data_repository"]) for d in state["datasets"] for r in d["file_records"]]
     assert len(set(rows)) == len(rows)

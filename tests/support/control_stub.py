@@ -126,6 +126,7 @@ def status(**changes: Any) -> dict[str, Any]:
             "alyx": {"state": "up", "since": "2024-06-01T00:00:00.000Z", "code": "", "detail": ""},
             "archive:nas": {"state": "up", "since": "2024-06-01T00:00:00.000Z", "code": "", "detail": ""},
         },
+        "vocabulary": {"fetched": "2024-06-04T02:30:00.000Z"},
         "roots": [
             {
                 "name": "s0",

@@ -105,6 +105,9 @@ def test_quiet_day_is_short(daemon: ControlStub) -> None:
     assert lines[1] == f"labferry {__version__} on lab-server-1, process 4711, up 3 days"
     assert [line for line in lines if line and not line.startswith(" ")][2:] == ["Sessions", "Dependencies", "Roots"]
     assert "settling" not in "\n".join(lines)
+    (alyx,) = [line for line in lines if line.split()[:1] == ["alyx"]]
+    assert "dataset types fetched" in alyx
+    assert alyx.rstrip().endswith("ago")
 
 
 def test_bad_night_says_what_is_wrong_and_what_to_type(daemon: ControlStub) -> None:

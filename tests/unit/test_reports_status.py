@@ -77,6 +77,14 @@ def test_status_has_every_field_of_the_contract(world: World) -> None:
     assert json.loads(json.dumps(data)) == data
 
 
+def test_reg_02_status_says_since_when_the_dataset_types_are_known(world: World) -> None:
+    assert status(world.context, world.live)["vocabulary"] == {"fetched": None}
+    world.context.words()
+    fetched = world.time()
+    world.clock.pass_by(300.0)
+    assert status(world.context, world.live)["vocabulary"] == {"fetched": fetched}
+
+
 def test_status_of_a_daemon_that_has_just_begun(world: World) -> None:
     data = status(world.context, world.live)
     assert (data["version"], data["pid"], data["started"]) == (__version__, os.getpid(), world.time())

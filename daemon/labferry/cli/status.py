@@ -176,6 +176,8 @@ def _dependencies(found: dict[str, Any], now: float) -> list[str]:
         state = one["state"]
         since = f"for {human.age(one.get('since'), now)}" if one.get("since") and state != "unknown" else ""
         detail = "" if state == "up" else one.get("detail") or ("not needed yet" if state == "unknown" else "")
+        if name == "alyx" and not detail and (fetched := found.get("vocabulary", {}).get("fetched")):
+            detail = dim(f"dataset types fetched {human.ago(fetched, now)}")
         rows.append([name, _DEPENDENCY_COLOURS.get(state, str)(state.replace("_", " ")), since, detail])
     return table(["", "", "", ""], rows)
 

@@ -55,6 +55,7 @@ def status(context: Context, live: LiveState) -> dict[str, Any]:
             one.name: {"state": one.state.value, "since": utc_text(one.since), "code": one.code, "detail": one.detail}
             for one in context.dependencies.snapshot()
         },
+        "vocabulary": _vocabulary(context, now),
         "roots": _roots(context, live),
         "lanes": [
             {"name": lane.name, "alive": lane.alive, "paused": lane.paused, "doing": lane.last_beat.doing}
@@ -62,6 +63,12 @@ def status(context: Context, live: LiveState) -> dict[str, Any]:
         ],
         "health": [condition_fields(condition) for condition in current_conditions(context, live, attention)],
     }
+
+
+def _vocabulary(context: Context, now: float) -> dict[str, Any]:
+    """Say since when Alyx' dataset types are known as they are used (REG-02); not yet at all without any."""
+    age = context.vocabulary.age
+    return {"fetched": None if age is None else utc_text(now - age)}
 
 
 def current_conditions(context: Context, live: LiveState, attention: int | None = None) -> list[Condition]:
