@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,7 +44,8 @@ class BigLab:
         folder.mkdir(exist_ok=True)
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(folder / "notify"))
-        self._notify.settimeout(1.0)
+        self._ready_at = queue.SimpleQueue[float]()
+        threading.Thread(target=self._hear, daemon=True).start()
         self.lab = Lab(folder, environment={**environment, "NOTIFY_SOCKET": str(folder / "notify")})
         config = Path(self.lab.config)
         config.write_text(config.read_text().replace(str(self.lab.root), str(tree)))
@@ -55,21 +58,24 @@ class BigLab:
 
     def __exit__(self, *_: object) -> None:
         self.lab.close()
+        self._notify.shutdown(socket.SHUT_RDWR)  # ends the thread that listens
         self._notify.close()
 
     def start(self) -> float:
         """Start the daemon; return the seconds until it said that it is ready."""
         began = time.perf_counter()
         self.lab.start()
-        while not self._says_ready():
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._ready_at.get(timeout=1.0) - began
             self.lab.require_running()
             assert time.perf_counter() - began < READY_LIMIT, self.lab.log[-3000:]
-        return time.perf_counter() - began
 
-    def _says_ready(self) -> bool:
-        with contextlib.suppress(TimeoutError):
-            return b"READY=1" in self._notify.recv(4096).splitlines()
-        return False
+    def _hear(self) -> None:
+        """Take what the daemon says, as systemd does; note when it is ready."""
+        while message := self._notify.recv(4096):
+            if b"READY=1" in message.splitlines():
+                self._ready_at.put(time.perf_counter())
 
     @property
     def pid(self) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
 
+from labferry.observe import notify
 from labferry.observe.notify import Notifier
 from support.command import socket_folder
 
@@ -40,6 +43,24 @@ def test_what_is_said_is_heard(manager: socket.socket) -> None:
     assert reloading["RELOADING"] == "1"
     assert int(reloading["MONOTONIC_USEC"]) > 0
     assert heard(manager) == {"STOPPING": "1"}
+
+
+def test_a_manager_that_does_not_listen_costs_patience_and_no_processor_time(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "PATIENCE", 0.2)
+    notifier = Notifier.from_environ({"NOTIFY_SOCKET": manager.getsockname()})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as another:
+        another.setblocking(False)
+        with suppress(BlockingIOError):  # its queue is full
+            while True:
+                another.sendto(b"X=1", manager.getsockname())
+    wall, own = time.perf_counter(), time.thread_time()
+    notifier.status("nobody hears this")
+    assert time.thread_time() - own < (time.perf_counter() - wall) / 4
+    heard(manager)
+    notifier.status("but this")
+    assert manager.recv(4096) == b"X=1"
 
 
 def test_a_long_chore_is_announced_to_the_watchdog_and_taken_back(manager: socket.socket) -> None:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import Self
 
+PATIENCE = 1.0  # seconds for systemd to make room for a message
+
 
 class Notifier:
     """Tells the service manager how the daemon is. Never raises: the daemon works without being heard.
@@ -82,8 +84,9 @@ class Notifier:
             address = b"\0" + address[1:]
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-                channel.settimeout(1.0)
-                channel.sendto(message.encode("utf-8", "backslashreplace"), address)
+                channel.settimeout(PATIENCE)
+                channel.connect(address)  # otherwise the wait for a full queue is a loop
+                channel.send(message.encode("utf-8", "backslashreplace"))
         except OSError:
             return  # systemd counts what it does not hear; there is nobody else to tell
 
