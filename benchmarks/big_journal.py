@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 from big_tree import FILES, FOLDERS, SIZE, SUBJECTS, sessions, shared
+from labferry.detect.cadence import files_every
+from labferry.detect.foldertimes import folder_times
 from labferry.journal import Journal
 from labferry.model import SystemClock
 
@@ -66,6 +68,14 @@ def _plant(connection: sqlite3.Connection, subjects: int, unsettled: int, root: 
         )
     if root is None:
         return
+    now = time.time()
+    connection.executemany(
+        "INSERT INTO revisit (session_id, folders, looked_at) VALUES (?, ?, ?)",
+        (
+            (number, folder_times(os.fsencode(root / one.path)).digest, now - number / len(known) * files_every(AGE))
+            for number, one in zip(done, known, strict=False)
+        ),
+    )
     connection.executemany(
         "INSERT INTO file (session_id, path, generation, size, mtime_ns, ctime_ns, md5, fate, dataset_id,"
         " registered_hash, registered_at) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -48,7 +48,6 @@ def _measure(big: BigLab, tree: Path, paths: list[str]) -> dict[str, object]:
         for name, content in SMALL.items():
             (tree / path / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / path / name).write_bytes(content)
-    lab.ask("/v1/rescan", "POST", {})
     wait_until(lambda: lab.count("settling") == SESSIONS, timeout=DEADLINE, what="all sessions to be watched")
     flagged: dict[bytes, float] = {}
     luck = random.Random(1)

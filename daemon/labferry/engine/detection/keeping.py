@@ -27,8 +27,8 @@ from labferry.sessions.walk import walk_session
 
 ROLL_CALL_EVERY = cadence.HOUR
 VISIT_EVERY = 30.0  # seconds between two rounds of looks
-ROUND = 0.5  # seconds of work in a round; the rest of what is due has the next one …
-PAUSE = 5.0  # … so many seconds later
+ROUND = 0.1  # seconds of work in a round, for hints must not wait; the rest of what is due has the next one …
+PAUSE = 1.0  # … so many seconds later
 SOON = 10 * cadence.MINUTE  # to the next look at a session that is being worked on, or written to
 HINT_CALM = 2.0  # seconds from a hint to the look: more may be on the way
 BUSY = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.WAITING})

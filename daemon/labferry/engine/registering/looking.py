@@ -12,6 +12,7 @@ from dataclasses import replace
 from labferry.alyx.registration import UNRATED, RemoteDataset, dataset_pages
 from labferry.datasets import collection_revision_name
 from labferry.engine.context import Context
+from labferry.engine.registering.compact import Ids, Numbers
 from labferry.engine.replacing.permission import Permission, outdated
 from labferry.errors import BlockedError
 from labferry.journal.files import KnownRecord
@@ -40,7 +41,7 @@ class Look:
 
     Attributes
     ----------
-    same : set of int
+    same : Ids
         The files that Alyx holds as they are here, and that need not be sent.
     unmarked : list of str
         File records of such files that do not say that the file is here.
@@ -71,8 +72,8 @@ class Look:
         self._adopts = adopt
         self._sent = sent
         self._fingerprint = Fingerprint()
-        self._seen: dict[int, int] = {}  # file to the hash of its dataset's id
-        self.same: set[int] = set()
+        self._seen = Numbers()  # file to the hash of its dataset's id
+        self.same = Ids()
         self.unmarked: list[str] = []
         self.ratings: dict[int, str] = {}
         self.conflicts: dict[int, tuple[str, str]] = {}
