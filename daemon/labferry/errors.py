@@ -366,8 +366,9 @@ CODES: dict[str, Code] = {
     "destination_unverified": Code(
         "blocked",
         "the archive holds a file of the same name and size, and it was not written from here",
-        "Nothing was overwritten. `labferry archive SESSION --trust-size` takes it for the session's own;"
-        " `labferry archive SESSION --replace` archives the session's file and keeps this one beside it.",
+        "Nothing was overwritten. `labferry verify SESSION --deep` compares its content, and goes on if it is the"
+        " session's; `labferry archive SESSION --trust-size` takes it for that; `labferry archive SESSION --replace`"
+        " archives the session's file and keeps this one beside it.",
     ),
     "target_path": Code(
         "blocked",

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from labferry.cli.evidence import evidence_lines
+from labferry.control.api import Api, Reply, Request
+from labferry.control.peers import Peer
 from labferry.engine.reports.sessions import show
 from labferry.engine.reports.verify import verify
-from labferry.errors import LabferryError
+from labferry.engine.verifying.strangers import HOW
+from labferry.errors import LabferryError, UnavailableError
 from labferry.journal.rows import SessionRow
 from labferry.model import JobKind, Stage
 from labferry.sandbox.configfile import ArchiveKind
@@ -324,6 +327,54 @@ def test_ruling_18_a_size_is_trusted_on_a_word_which_is_the_evidence(make: Make)
     assert [event.code for event in bench.journal.history(session.id, 0) if event.action == "asked"] == [
         "trust_size by alice"
     ]
+
+
+def test_ruling_18_a_deep_look_finds_out_that_a_file_is_the_sessions_own(make: Make) -> None:
+    bench, session, place = unverified(make)
+    found = verify(bench.context, now(bench, session), deep=True)
+    assert found["archives"][0]["differences"] == []
+    assert list(holdings(bench).values()) == [OLD], "nothing is left of the look"
+    go_on(bench)
+    assert is_done(bench, session)
+    assert place.read_bytes() == OLD
+    (transfer,) = show(bench.context, now(bench, session))["transfers"]
+    assert {one["path"]: one["how"] for one in transfer["evidence"]["files"]}[WHEEL] == HOW
+    assert len(bench.posts()) == 2, "the look, and the other files"
+
+
+def test_ruling_18_a_deep_look_finds_out_that_a_file_is_somebody_elses(make: Make) -> None:
+    bench, session, place = unverified(make, b"POSITIONS")
+    found = verify(bench.context, now(bench, session), deep=True)
+    assert [(one["path"], one["fault"]) for one in found["archives"][0]["differences"]] == [(WHEEL, "content")]
+    go_on(bench)
+    assert jobs(bench, session) == {"register": "done", "archive": "destination_unverified"}
+    assert holdings(bench) == {str(place.relative_to(bench.sandbox.places.archive)): b"POSITIONS"}
+
+
+def test_map_12_a_deep_look_that_a_collection_hinders_ends_and_leaves_nothing(make: Make) -> None:
+    bench = make("globus")
+    _, session = archived(bench)
+    before = holdings(bench)
+    bench.sandbox.faults.add({"match": "TASK", "action": "task", "becomes": "FAILED", "code": "QUOTA_EXCEEDED"})
+    with pytest.raises(UnavailableError) as hindered:
+        verify(bench.context, now(bench, session), deep=True)
+    assert "QUOTA_EXCEEDED" in hindered.value.message
+    assert holdings(bench) == before
+    assert verify(bench.context, now(bench, session), deep=True)["verdict"] == "ok"
+    assert holdings(bench) == before
+
+
+def test_a_reader_cannot_let_a_collection_copy_files(make: Make) -> None:
+    bench = make("globus")
+    _, session = archived(bench)
+    api = Api(bench.context, bench.live)
+    reader = Peer(pid=1, uid=4_000_000, gid=4_000_000)
+    query = {"session": session.path.decode()}
+    for more, status in (({"deep": "1"}, 403), ({}, 200)):
+        reply = api.answer(Request("GET", "/v1/verify", {**query, **more}, {}, reader))
+        assert isinstance(reply, Reply)
+        assert reply.status == status
+    assert bench.count("POST", "/v0.10/transfer") == 1
 
 
 def test_ruling_18_what_only_the_size_is_known_of_gives_way_to_what_is_known(make: Make) -> None:

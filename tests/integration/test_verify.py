@@ -279,16 +279,20 @@ def test_a_root_without_registration_is_held_against_its_archive_alone(lab: Lab)
 # --- Globus -----------------------------------------------------------------------------------------------
 
 
-def test_map_12_a_collection_is_listed_and_compared_by_size(globus_lab: Lab) -> None:
+def test_map_12_a_collection_is_listed_and_its_content_compared_on_a_word(globus_lab: Lab) -> None:
     with fresh(globus_lab) as lab:
         lab.start_ready()
         lab.write(PATH)
         lab.wait_for("archived")
         found = verified(lab, "--deep")
-        assert (found["verdict"], archive(found)["compared"]) == ("ok", "size")
-        assert "no checksum" in archive(found)["how"]
+        assert (found["verdict"], archive(found)["compared"]) == ("ok", "content")
         assert sum(archive(found)["evidence"].values()) == 3
         copy = copy_of(lab, WHEEL)
+        change_a_byte(copy)
+        found = verified(lab, "--deep", code=1)
+        assert faults(archive(found)) == {WHEEL: "content"}
+        assert archive(found)["extras"] == 0, "what was copied to look is deleted"
+        assert verified(lab)["verdict"] == "ok", "its size is right"
         (copy.parent / "foreign.txt").write_text("not ours")
         copy.unlink()
         with copy_of(lab, TRIALS).open("ab") as stream:

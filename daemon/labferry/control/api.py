@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 import structlog
 
+from labferry.config import GlobusArchive
 from labferry.control.peers import Peer
 from labferry.engine import operations
 from labferry.engine.asked import Asked
@@ -270,12 +271,24 @@ class Api:
 
     def _verify(self, request: Request) -> Any:
         row = find(self._context, _needed(request.query, "session"))
+        deep = _is_set(request.query, "deep")
+        if deep and self._writes_to_look(row) and not request.peer.may_change(self._context.config.control.operators):
+            raise LabferryError(
+                "not_permitted",
+                f"User {request.peer.user} may look, not let a collection copy files.",
+                "Look without --deep, or ask an operator.",
+            )
         if not self._verifications.acquire(blocking=False):
             raise LabferryError("busy", f"{VERIFICATIONS} sessions are being verified already.", "Ask again later.")
         try:
-            return verify(self._context, row, deep=_is_set(request.query, "deep"), gone=request.gone)
+            return verify(self._context, row, deep=deep, gone=request.gone)
         finally:
             self._verifications.release()
+
+    def _writes_to_look(self, row: SessionRow) -> bool:
+        """Say whether a deep look at a session lets something be written: a collection hashes only what it copies."""
+        archives = self._context.config.archive
+        return any(isinstance(archives[name], GlobusArchive) for name in self._context.root_of(row).archive)
 
     def _backlog(self, request: Request) -> Any:
         wanted = {name: request.query.get(name, "") for name in ("root", "subject")}

@@ -27,15 +27,15 @@ def transfer_document(submission: Submission) -> TransferData:
     What is not said is decided by the service, and its defaults have changed before. There is no deadline, since
     Globus itself extends one that was not set for as long as something moves.
     """
-    from globus_sdk import TransferData
+    from globus_sdk import MISSING, TransferData
 
     document = TransferData(
         source_endpoint=submission.source_endpoint,
         destination_endpoint=submission.destination_endpoint,
         label=submission.label,
         submission_id=submission.submission_id,
-        # after an interruption only checksums tell a whole file from a part of one
-        sync_level="checksum",
+        # after an interruption only checksums tell a whole file from a part of one; a probe must leave nothing out
+        sync_level=MISSING if submission.probes else "checksum",
         verify_checksum=True,
         preserve_timestamp=True,
         encrypt_data=True,
@@ -45,7 +45,7 @@ def transfer_document(submission: Submission) -> TransferData:
         notify_on_failed=False,
         notify_on_inactive=False,
     )
-    checksum = _with_checksum if submission.checksums else _without_checksum
+    checksum = _only_kind if submission.probes else _with_checksum if submission.checksums else _without_checksum
     # what `add_item` would append, without its place for every option there is: that is a third of the memory
     document["DATA"] = [
         {
@@ -61,6 +61,10 @@ def transfer_document(submission: Submission) -> TransferData:
 
 def _with_checksum(item: TransferItem) -> dict[str, str]:
     return {"external_checksum": item.md5, "checksum_algorithm": "MD5"}
+
+
+def _only_kind(_: TransferItem) -> dict[str, str]:
+    return {"checksum_algorithm": "MD5"}
 
 
 def _without_checksum(_: TransferItem) -> dict[str, str]:

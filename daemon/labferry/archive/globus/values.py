@@ -46,6 +46,8 @@ class Submission:
         In the order of the document.
     checksums : bool
         Globus compares the MD5 of every file with ours; false where the collection cannot compute it.
+    probes : bool
+        Nothing is expected and everything is copied, to learn the MD5 of every file.
     """
 
     submission_id: str
@@ -54,6 +56,7 @@ class Submission:
     destination_endpoint: str
     items: tuple[TransferItem, ...]
     checksums: bool = True
+    probes: bool = False
 
 
 class TaskStatus(StrEnum):

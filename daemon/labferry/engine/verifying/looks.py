@@ -26,8 +26,10 @@ from labferry.engine.archive import as_item
 from labferry.engine.context import GLOBUS, Context
 from labferry.engine.planning import repository_of
 from labferry.engine.reports.places import session_folder
+from labferry.engine.verifying.contents import Contents
 from labferry.engine.verifying.copies import Copies
 from labferry.engine.verifying.findings import Finding
+from labferry.engine.verifying.strangers import strangers
 from labferry.journal.rows import ItemRow, SessionRow
 from labferry.model import show_path
 
@@ -35,8 +37,12 @@ _BATCH = "verify"  # the plan of a look has no batch of its own
 _READ = "every copy was read, and its MD5 compared with the sealed one"
 _SIZES = "names and sizes; --deep reads every copy"
 _LISTED = (
-    "names and sizes as the collection lists them; the content was compared by Globus when it was transferred, "
-    "and it computes no checksum without a transfer"
+    "names and sizes as the collection lists them; the content was compared by Globus when it was transferred. --deep "
+    "copies every copy inside the collection, so that Globus computes its MD5 again"
+)
+_HASHED = (
+    "every copy was copied once more inside the collection, into a folder that is deleted again: the MD5 that Globus "
+    "computed on the way was compared with the sealed one"
 )
 _RECORDS = "the file records, sizes and hashes that Alyx holds; nothing is downloaded"
 
@@ -97,7 +103,7 @@ def look_at(
             findings = () if not copies.verified else _not_published(context, session, target, copies, datasets)
             return Look("records", _RECORDS, tuple(findings))
         case GlobusArchive() as settings:
-            return _in_collection(context, session, target, settings, copies, stop)
+            return _in_collection(context, session, target, settings, copies, stop, deep=deep)
         case DirectorySettings() as settings:
             archive = DirectoryArchive(target, os.fsencode(settings.path))
             return _in_directory(context, session, archive, copies, deep=deep, stop=stop)
@@ -142,13 +148,22 @@ def _in_collection(
     settings: GlobusArchive,
     copies: Copies,
     stop: Callable[[], bool],
+    *,
+    deep: bool,
 ) -> Look:
     findings: list[Finding] = []
     others: list[str] = []
-    if not copies.verified:
+    if not (copies.verified or deep):
         return Look("size", _LISTED, ())
     assert context.globus is not None, "a Globus archive is used"
     with closing(context.globus.open()) as service:
+
+        def contents_of(top: str) -> Contents:
+            folder = join(top, os.fsencode(context.parsed(session).alyx_path))
+            return Contents(context, service, target, settings.endpoint, folder, stop)
+
+        if deep:
+            findings += strangers(context, session, target, service, contents_of)
         for base, rows in copies.verified.items():
             top = os.fsdecode(base)
             expected = {
@@ -157,10 +172,28 @@ def _in_collection(
             }
             listings = _listings(service, settings.endpoint, target, expected, stop)
             items = {join(top, row.destination): row for row in rows}
-            findings += _not_listed(target, items, listings)
+            absent = list(_not_listed(target, items, listings))
+            findings += absent
             others += _not_expected(expected, listings)
+            if deep:
+                wrong = {finding.path for finding in absent}
+                whole = {where: row for where, row in items.items() if row.path not in wrong}
+                findings += _other_content(target, whole, contents_of(top))
     context.reachable(GLOBUS)
-    return Look("size", _LISTED, tuple(findings), tuple(others))
+    return Look("content" if deep else "size", _HASHED if deep else _LISTED, tuple(findings), tuple(others))
+
+
+def _other_content(target: str, items: Mapping[str, ItemRow], contents: Contents) -> Iterator[Finding]:
+    found = contents.md5_of({where: row.size for where, row in items.items()}) if items else {}
+    for where, row in items.items():
+        if found.get(where) == row.md5:
+            continue
+        if found.get(where):
+            detail = f"its MD5 is {found[where]}, {row.md5} was verified"
+            yield Finding(row.path, Fault.CONTENT.value, f"archive {target}: {where}: {detail}")
+        else:
+            detail = "the collection computes no MD5 of it"
+            yield Finding(row.path, Fault.UNREADABLE.value, f"archive {target}: {where}: {detail}")
 
 
 def _listings(
