@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from labferry.engine.history.releasing import release
 from labferry.model import JobKind, JobState, SessionState
 from support.detection import QUIET, SCAN, Watch
+from support.past import FILES, Past
 from support.recordings import (
     MANY_BYTES,
     PROBE,
@@ -307,6 +309,23 @@ def test_done_02_what_is_complete_and_changes_waits_for_its_compression_but_for_
     put(folder, f"{STEM}.ch", header(500))
     watch.turns(SCAN + QUIET + 10)
     assert watch.jobs()[-1] == (JobKind.REGISTER, JobState.QUEUED, 2)
+
+
+def test_ruling_02_a_session_of_old_that_is_released_waits_for_nothing_of_it(tmp_path: Path) -> None:
+    past = Past(tmp_path)
+    try:
+        folder = past.write("KS005/2026-03-02/001", FILES)
+        describe(folder, tasks=("raw_task_data_00",))
+        device(folder, "video", "pending")
+        put(folder, f"{STEM}.meta", meta(None))
+        past.adopt()
+        assert past.standing() == ("backlog", "history_unknown")
+        release(past.context, [past.row()])
+        past.work()
+        row = past.row()
+        assert row.complete_at is not None, (row.wait_code, row.wait_why)
+    finally:
+        past.close()
 
 
 # --- the rules of `completion` ----------------------------------------------------------------------------

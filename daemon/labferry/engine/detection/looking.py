@@ -42,12 +42,23 @@ class Looking:
             del state.tracked[path]
         for path, row in rows.items():
             if path not in state.tracked and state.known.get(path, (0, False))[1]:
-                watched = Watched(
-                    signal_seen=_may_settle(row, state), next_look=self._clock.monotonic(), again=row.generation > 0
-                )
-                state.tracked[path] = Tracked(row.id, path, watched, Witness(state.rules.completion))
+                state.tracked[path] = self._begin(state, row)
         for tracked in state.tracked.values():
             self._look_for_signal(state, tracked)
+
+    def _begin(self, state: RootState, row: SessionRow) -> Tracked:
+        """Return what is known of a session that is followed from now on.
+
+        One of old that an operator released came as a whole long ago, and parts of it may have been moved away since:
+        it is looked into for changes only.
+        """
+        released = row.generation == 0 and row.history_at is not None
+        watched = Watched(
+            signal_seen=_may_settle(row, state),
+            next_look=self._clock.monotonic(),
+            again=row.generation > 0 or released,
+        )
+        return Tracked(row.id, row.path, watched, Witness("quiet" if released else state.rules.completion))
 
     def hint(self, state: RootState, tracked: Tracked, name: bytes) -> None:
         """Look soon into a session in which something was touched: the folder, or a file that is worth a name."""
