@@ -85,6 +85,6 @@ def wait_until_fine(lab: Lab, path: Path) -> None:
 
     def fine() -> bool:
         found = lab.explain(path)
-        return (found["verdict"], found["code"]) == ("ok_archived", "")
+        return (found["verdict"], found["attention"]) == ("ok_archived", False)
 
     wait_until(fine, 20, lambda: f"all of the session to arrive: {lab.explain(path)}\n{lab.log[-3000:]}")
