@@ -10,6 +10,7 @@ import pytest
 
 from labferry.model import JobKind, JobState, SessionState
 from support.detection import QUIET, SCAN, Watch
+from support.disks import mounted_below
 
 
 @pytest.fixture
@@ -170,6 +171,45 @@ def test_an_empty_mount_point_in_place_of_the_root_freezes_it(watch: Watch) -> N
     assert watch.session().state is SessionState.SETTLING
 
 
+def vanished(watch: Watch) -> int:
+    return sum(row.vanished_at is not None for row in watch.journal.sessions.of_root("s0"))
+
+
+def test_a_bind_mounted_root_that_is_taken_away_is_frozen_until_it_is_back(watch: Watch, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mounted_below(watch.root, "--bind", str(disk)):
+        for number in (1, 2, 3):
+            watch.make(f"KS005/2024-03-01/{number:03d}")
+        watch.turns(SCAN + QUIET + 10)
+        assert watch.session().state is SessionState.COMPLETE
+    watch.turns(10 * SCAN, step=SCAN)
+    (facts,) = watch.lane.facts()
+    assert (facts.frozen, vanished(watch)) == (True, 0)
+    with mounted_below(watch.root, "--bind", str(disk)):
+        watch.turns(2 * SCAN)
+        (facts,) = watch.lane.facts()
+        assert (facts.frozen, facts.problem, vanished(watch)) == (False, "", 0)
+        watch.make("KS005/2024-03-01/004")
+        watch.turns(2 * SCAN + QUIET)
+        assert watch.session("KS005/2024-03-01/004").state is SessionState.COMPLETE
+        watch.lane.tidy()
+
+
+def test_another_file_system_in_the_roots_place_freezes_it(watch: Watch) -> None:
+    for number in range(1, 9):
+        watch.make(f"KS005/2024-03-01/{number:03d}")
+    watch.turns(SCAN + QUIET + 10)
+    with mounted_below(watch.root, "-t", "tmpfs", "labferry-test"):
+        watch.make("ZM_1150/2024-03-02/001")  # it is not empty: somebody else's disk
+        watch.turns(10 * SCAN, step=SCAN)
+        (facts,) = watch.lane.facts()
+        assert (facts.frozen, vanished(watch)) == (True, 0)
+        assert "8 of 8 sessions disappeared at once" in facts.problem
+        assert watch.journal.sessions.at("s0", b"ZM_1150/2024-03-02/001") is None, "nothing is taken up from it"
+        watch.lane.tidy()
+
+
 def test_most_sessions_disappearing_at_once_freezes_the_root(watch: Watch) -> None:
     for number in range(1, 21):
         watch.make(f"KS005/2024-03-01/{number:03d}")
@@ -179,6 +219,24 @@ def test_most_sessions_disappearing_at_once_freezes_the_root(watch: Watch) -> No
     watch.turns(5 * SCAN)
     assert watch.problem.startswith("10 of 20 sessions disappeared at once")
     assert not any(row.state is SessionState.VANISHED for row in watch.journal.sessions.all())
+
+
+def test_ruling_03_a_root_that_was_given_another_name_is_told_of_and_left_alone(watch: Watch) -> None:
+    watch.make()
+    watch.turns(SCAN + QUIET + 10)
+    watch.name = "s1"
+    watch.restart()
+    watch.turns(SCAN + QUIET + 10)
+    (facts,) = watch.lane.facts()
+    assert facts.frozen
+    assert 'name = "s0" again' in facts.problem
+    assert watch.journal.sessions.of_root("s1") == [], "nothing is found twice"
+    watch.name = "s0"
+    watch.restart()
+    watch.turns(SCAN + QUIET + 10)
+    (facts,) = watch.lane.facts()
+    assert (facts.frozen, facts.problem) == (False, "")
+    assert watch.session().state is SessionState.COMPLETE
 
 
 def test_excluded_subjects_are_not_sessions(watch: Watch) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from labferry.engine.history.releasing import chosen, release
 from labferry.engine.reports.backlog import backlog
+from labferry.engine.reports.health import Severity
+from labferry.engine.reports.status import current_conditions
 from labferry.engine.reports.verify import verify
 from labferry.model import JobState, SessionState
 from support.past import DATASETS, FILES, FOREIGN, MONTH, SESSION, Past, md5_of
@@ -578,6 +580,29 @@ def test_ruling_23_after_a_lost_journal_everything_is_adopted_again(past: Past) 
     past.work()
     assert past.changes() == []
     assert past.journal.jobs.unfinished() == []
+
+
+def test_ruling_23_with_a_damaged_journal_and_no_backup_nothing_is_read_or_sent(past: Past) -> None:
+    sessions = [f"{subject}/2026-03-{day:02}/001" for subject in ("KS005", "ZM_1150") for day in range(2, 22)]
+    for session in sessions:
+        past.write(session)
+        past.register(session)
+    past.adopt()
+    assert past.journal.sessions.counts() == ({"adopted": len(sessions)}, 0)
+    past.end()
+    (Path(past.context.config.state_dir) / "journal.sqlite").write_bytes(b"no journal any more" * 1000)
+    past.open()
+    past.adopt()
+    for _ in range(3):
+        past.work()
+        past.clock.pass_by(86_400)
+    assert past.journal.sessions.counts() == ({"adopted": len(sessions)}, 0)
+    assert past.changes() == []
+    assert past.journal.jobs.unfinished() == []
+    read = [file for session in sessions for file in hashes(past, session).values() if file not in {FOREIGN, None}]
+    assert read == [], "every hash is Alyx' word"
+    told = {one.code for one in current_conditions(past.context, past.live) if one.severity is not Severity.INFO}
+    assert told - {"lane_silent"} == {"journal_replaced"}, "and that is said; lanes have no threads here"
 
 
 def test_ruling_23_no_weighing_and_no_water_for_a_session_that_was_not_seen_complete(past: Past) -> None:

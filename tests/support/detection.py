@@ -32,6 +32,7 @@ class Watch:
         for place in (self.root, self.state):
             place.mkdir()
         self.clock = FakeClock()
+        self.name = "s0"
         self.open()
 
     def open(self) -> None:
@@ -44,7 +45,7 @@ class Watch:
                 "alyx": {"url": "http://127.0.0.1:9", "username": "u"},
                 "roots": [
                     {
-                        "name": "s0",
+                        "name": self.name,
                         "path": str(self.root),
                         "repository": "r",
                         "archive": ["nas"],

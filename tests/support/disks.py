@@ -35,6 +35,20 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@contextmanager
+def mounted_below(folder: Path, *command: str) -> Iterator[None]:
+    """Mount something (`command` as mount takes it) in a folder's place; skip without the right to."""
+    if shutil.which("mount") is None:
+        pytest.skip("needs the command mount")
+    done = subprocess.run(["mount", *command, str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"needs the right to mount: {done.stderr.splitlines()[0]}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
 def fill(folder: Path, leave: int = 0, name: str = "ballast") -> Path:
     """Take all room of a disk but `leave` bytes; return the file to remove."""
     ballast = folder / name

@@ -23,7 +23,7 @@ from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.sessions import show
 from labferry.engine.wakeup import Wakeup
 from labferry.engine.worker import Worker
-from labferry.journal import Journal
+from labferry.journal import open_journal
 from labferry.journal.rows import SessionRow
 from labferry.model import Stage
 from labferry.sandbox.run import Sandbox
@@ -60,7 +60,7 @@ class Past:
         config = load(str(self.sandbox.config), {"HOME": "/nonexistent", **self.environ})
         state = Path(config.state_dir)
         state.mkdir(exist_ok=True)
-        self.journal = Journal(state, self.clock)
+        self.journal = open_journal(state, self.clock)
         self.journal.jobs.begin_life()
         assembly = assemble(config, self.journal, Wakeup(), self.clock)
         self.context, self.detect = assembly.context, assembly.detect

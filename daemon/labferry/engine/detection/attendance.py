@@ -29,9 +29,9 @@ def wanted(state: RootState, result: ScanResult) -> Found:
 
 
 def why_frozen(state: RootState, result: ScanResult, found: Found) -> str:
-    """Say why a root is left as it is: it is gone, or lost most of its sessions at once (unmounted). Empty: go on."""
-    if result.problem:
-        return result.problem
+    """Say why a root is left as it is: gone, renamed, or without most of its sessions (unmounted). Empty: go on."""
+    if result.problem or state.renamed:
+        return result.problem or state.renamed
     present = [path for path, (_, there) in state.known.items() if there]
     missing = sum(path not in found for path in present)
     if present and missing > FEW and missing > SHARE * len(present):

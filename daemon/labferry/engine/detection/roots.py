@@ -96,6 +96,8 @@ class RootState:
         When a scan lists every folder, monotonic seconds.
     unsure : bool
         The next scan must be compared with the journal even if it shows nothing new.
+    renamed : str
+        Why nothing is looked for: the sessions here are known under another name of the root. Empty where it is not so.
     trouble : str
         What the last scan that showed anything had against the root.
     nurseries : list of bytes
@@ -125,6 +127,7 @@ class RootState:
     next_scan: float = 0.0
     next_listing: float = 0.0
     unsure: bool = True
+    renamed: str = ""
     trouble: str = ""
     nurseries: list[bytes] = field(default_factory=list)
     known: dict[bytes, tuple[int, bool]] = field(default_factory=dict)
@@ -144,6 +147,7 @@ class RootState:
 def meet_root(root: Root, config: Config, journal: Journal) -> RootState:
     """Tell the journal of a configured root, and return what the lane starts with."""
     path = os.fsencode(root.path)
+    formerly = _former_name(root, path, config, journal)
     met_at = journal.sessions.meet_root(root.name, path, root.layout)
     journal.jobs.align_archives(root.name, root.archive, registers=root.registers)
     if root.registers:
@@ -164,7 +168,21 @@ def meet_root(root: Root, config: Config, journal: Journal) -> RootState:
     scanner = Scanner(path, grammar, remembers=network is None)
     state = RootState(root, path, grammar, rules, facts, met_at, scanner, blind=problem)
     state.known = journal.sessions.folders(root.name)
+    if formerly and not state.known:
+        state.renamed = (
+            f"the sessions here are known as those of root {formerly}, which is not configured any more. Give "
+            f'the root name = "{formerly}" again: its path may change, its name may not'
+        )
     return state
+
+
+def _former_name(root: Root, path: bytes, config: Config, journal: Journal) -> str:
+    """Return the name of a root that has sessions, was at the same path, and is not in the configuration any more."""
+    configured = {one.name for one in config.roots}
+    for name, place in journal.sessions.root_paths().items():
+        if place == path and name != root.name and name not in configured and journal.sessions.folders(name):
+            return name
+    return ""
 
 
 def leave_others(roots: Iterable[Root], journal: Journal) -> None:
