@@ -56,6 +56,7 @@ class Lab:
         self.directory = directory
         self.environment = dict(environment)
         self.prefix = prefix  # of the daemon's command line: a program that starts it with other rights
+        self.program: Sequence[str] = ("-m", "labferry")  # what Python is to run as the daemon
         self._archive = archive  # how the sandbox's configuration reaches it: `directory` or `globus`
         self._start_sandbox(*(word for subject in subjects for word in ("--subject", subject)))
         self.daemon: Process | None = None
@@ -108,7 +109,11 @@ class Lab:
     def start(self) -> Process:
         """Start the daemon; return without waiting."""
         self.daemon = Process(
-            ["run", "--config", self.config], self.environment, self.directory / "daemon.log", prefix=self.prefix
+            ["run", "--config", self.config],
+            self.environment,
+            self.directory / "daemon.log",
+            prefix=self.prefix,
+            program=self.program,
         )
         return self.daemon
 

@@ -36,10 +36,11 @@ class Process:
         *,
         pipe: bool = False,
         prefix: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "labferry"),
     ) -> None:
         self._log: IO[bytes] = log.open("ab")
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "labferry", *arguments],
+            [*prefix, sys.executable, *program, *arguments],
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if pipe else self._log,

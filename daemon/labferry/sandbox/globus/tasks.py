@@ -166,7 +166,7 @@ class Tasks:
             "id AS task_id, label, status, source_endpoint, destination_endpoint, files, files_transferred, "
             "files_skipped, bytes_transferred, faults, fatal_code AS fatal_error"
         )
-        paths = "SELECT source_path, destination_path FROM item WHERE task = ? ORDER BY number"
+        paths = "SELECT source_path, destination_path, external_checksum FROM item WHERE task = ? ORDER BY number"
         with self._store.transaction() as db:
             rows = db.all(f"SELECT number, {shown} FROM task ORDER BY number")
             tasks = [{**dict(row), "items": [dict(item) for item in db.all(paths, row["number"])]} for row in rows]
