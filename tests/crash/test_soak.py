@@ -19,7 +19,7 @@ from labferry.config.values import parse_duration
 from support.lab import Lab
 from support.storm import Storm
 
-SHORT = 30.0  # seconds of storm where nobody asks for more
+SHORT = 45.0  # seconds of storm where nobody asks for more
 CALM = 60.0  # seconds that the end may take …
 CALM_EACH = 2.0  # … and so much more for each session
 SOAK = os.environ.get("SOAK", "")

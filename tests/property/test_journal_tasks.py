@@ -208,7 +208,7 @@ class TaskMachine(RuleBasedStateMachine):
     def a_task_moves(self, data: st.DataObject, progress: int, share: float) -> None:
         task = self.some_task(data)
         self.clock.pass_by(60)
-        self.journal.tasks.seen(task.id, progress, share)
+        self.journal.tasks.seen(task.id, progress, share, share)
         after = self.journal.tasks.get(task.id)
         assert after.progress_at == (self.clock.now() if progress > task.progress else task.progress_at)
         assert all(

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from click import unstyle
+from click import style, unstyle
 
 from labferry import __version__
+from labferry.cli.output import shortened, wrapped
 from labferry.cli.status import STATES, promise
 from labferry.model import SessionState
 from support.command import labferry, socket_folder
@@ -119,7 +120,7 @@ def test_bad_night_says_what_is_wrong_and_what_to_type(daemon: ControlStub) -> N
         "20,012 adopted history that Alyx already knows; left as it is",
         "3 attention of these need a person",
         "jobs: 4 queued, 2 running, 6 waiting, 3 blocked; the oldest waits for 2 h",
-        "transfers: 1 active, 1.23 GB of 3.40 GB, 36 %",
+        "transfers: 1 active, 36 % of 3.40 GB",
         "paused: archive",
         "archive:nas: /mnt/nas/archive is not there",
         "labferry sessions --state attention which ones",
@@ -159,6 +160,37 @@ def test_fields_that_a_newer_daemon_adds_do_no_harm(daemon: ControlStub) -> None
     newer = status(sessions={"paused_by_aliens": 2}, jobs={"dreaming": 1}, more={"x": 1})
     text = shown(daemon, newer, 0)
     assert "paused_by_aliens" in text
+
+
+def test_transfers_say_how_fast_they_are_and_what_is_left(daemon: ControlStub) -> None:
+    one = {"path": "/mnt/s0/KS005/2026-03-02/001", "target": "nas", "files_done": 3, "files_total": 40}
+    moving = [
+        {**one, "bytes_done": 1_234, "bytes_total": 5_000, "bytes_per_s": 45_300_000.0, "seconds_left": 200.0},
+        {**one, "target": "hpc", "bytes_done": 0, "bytes_total": 0, "bytes_per_s": None, "seconds_left": None},
+    ]
+    totals = {"active": 2, "files_done": 6, "files_total": 80, "bytes_done": 1_234, "bytes_total": 5_000}
+    speed = {"bytes_per_s": 45_300_000.0, "seconds_left": 200.0}
+    text = shown(daemon, status(transfers={**totals, **speed, "moving": moving}), 0)
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "transfers: 2 active, 24 % of 5.00 kB, 6 of 80 files, 45.3 MB/s, 3 min left" in lines
+    assert "KS005/2026-03-02/001 nas 24 % 45.3 MB/s 3 min left" in lines
+    assert "KS005/2026-03-02/001 hpc 7 %" in lines
+
+
+def test_watch_cuts_what_is_too_wide_and_keeps_colours_closed() -> None:
+    red = style("x" * 50, fg="red") + " and more words"
+    assert unstyle(shortened(red, 20)) == "x" * 19 + "…"
+    assert shortened(red, 20).endswith("\x1b[0m…")
+    assert shortened(red, 65) == red
+    assert shortened("plain text", 10) == "plain text"
+    assert shortened("plain text", 9) == "plain te…"
+
+
+def test_watch_wraps_sentences_and_loses_no_word() -> None:
+    said = style("error:", fg="red") + " the archive is not there; mount it, then all goes on"
+    lines = wrapped(said, 20)
+    assert [unstyle(line) for line in lines] == ["error: the archive", "is not there; mount", "it, then all goes on"]
+    assert wrapped(said, 0) == [said]
 
 
 # --- again and again --------------------------------------------------------------------------------------

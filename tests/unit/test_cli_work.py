@@ -147,7 +147,7 @@ def test_pause_and_resume_say_what_is_paused_now(daemon: ControlStub) -> None:
 
 def test_follow_shows_events_until_the_daemon_stops(daemon: ControlStub) -> None:
     result = labferry("follow", "--socket", str(daemon.socket_path))
-    assert daemon.requests == [("GET", "/v1/events", {"follow": "1"}, {})]
+    assert daemon.requests == [("GET", "/v1/events", {"follow": "1", "progress": "1"}, {})]
     assert [" ".join(line.split()) for line in result.stdout.splitlines()] == [
         f"2024-05-31 11:00:06 archive blocked → queued {KS005}",
         f"2024-05-31 11:00:07 archive queued → running {KS005}",
@@ -158,7 +158,7 @@ def test_follow_shows_events_until_the_daemon_stops(daemon: ControlStub) -> None
 
 def test_ruling_25_follow_resumes_after_an_event_and_prints_one_object_per_line(daemon: ControlStub) -> None:
     result = labferry("follow", "--since", "5", "--json", "--socket", str(daemon.socket_path))
-    assert daemon.requests == [("GET", "/v1/events", {"since": "5", "follow": "1"}, {})]
+    assert daemon.requests == [("GET", "/v1/events", {"since": "5", "follow": "1", "progress": "1"}, {})]
     *events, last = [json.loads(line) for line in result.stdout.splitlines()]
     assert events == [one_event(6, "archive", "blocked", "queued"), one_event(7, "archive", "queued", "running")]
     assert (last["ok"], last["error"]["code"]) == (False, "daemon_not_running")

@@ -33,7 +33,7 @@ def history(client: ControlClient, as_json: bool, session: str) -> None:
 @asks_daemon
 def follow(client: ControlClient, as_json: bool, since: int | None) -> None:
     """Show events as they happen, until Ctrl-C. With --json one object per line, not in an envelope."""
-    answer_each(client.stream("/v1/events", since=since, follow=True), as_json, _event_line)
+    answer_each(client.stream("/v1/events", since=since, follow=True, progress=True), as_json, _event_line)
 
 
 def _history_lines(data: dict[str, Any], now: float) -> Iterator[str]:
@@ -70,5 +70,9 @@ def _change(event: dict[str, Any]) -> str:
 
 
 def _event_line(event: dict[str, Any]) -> str:
+    if event["action"] == "progress":
+        transfer = event["transfer"]
+        said = f"{human.progress(transfer)} to {transfer['target']}"
+        return "  ".join([dim(human.local_time(event["at"])), "progress", said, event.get("path") or ""])
     parts = [dim(human.local_time(event["at"])), event["action"], _change(event), event.get("code") or ""]
     return "  ".join(part for part in (*parts, event.get("path") or "") if part)

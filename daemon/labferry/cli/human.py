@@ -5,7 +5,9 @@ Room: cli. Pure functions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from labferry.model import rough_duration as duration
 from labferry.model import utc_seconds
@@ -24,6 +26,33 @@ def size(count: float) -> str:
         value, power = value / 1000, power + 1
     digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{digits}f} {_SIZES[power]}"
+
+
+def share(transfer: Mapping[str, Any]) -> str:
+    """Return how much of a transfer's bytes is done: `24 %`; of its files where it has no bytes."""
+    what = "bytes" if transfer["bytes_total"] else "files"
+    done, total = transfer.get(f"{what}_done", 0), transfer.get(f"{what}_total", 0)
+    return f"{100 * done // total} %" if total else ""
+
+
+def speed(transfer: Mapping[str, Any]) -> str:
+    """Return how fast a transfer moves: `45.3 MB/s`; empty where that is not known."""
+    known = transfer.get("bytes_per_s")
+    return "" if known is None else f"{size(known)}/s"
+
+
+def time_left(transfer: Mapping[str, Any]) -> str:
+    """Return how long a transfer still takes: `3 min left`; empty where that is not known."""
+    known = transfer.get("seconds_left")
+    return "" if known is None else f"{duration(known)} left"
+
+
+def progress(transfer: Mapping[str, Any]) -> str:
+    """Return all of it: `24 % of 5.00 GB, 12 of 200 files, 45.3 MB/s, 3 min left`."""
+    done = f"{share(transfer)} of {size(transfer['bytes_total'])}".removeprefix(" of ")
+    known = "files_total" in transfer  # an older daemon says nothing of files
+    files = f"{transfer['files_done']:,} of {plural(transfer['files_total'], 'file')}" if known else ""
+    return ", ".join(filter(None, (done, files, speed(transfer), time_left(transfer))))
 
 
 def age(moment: str | None, now: float) -> str:

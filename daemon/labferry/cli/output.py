@@ -18,6 +18,7 @@ import click
 from labferry.errors import LabferryError
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_STYLED = re.compile(r"([^\x1b]*)((?:\x1b\[[0-9;]*m)?)")  # plain text, and a change of style after it
 _LONG_TEXTS = frozenset({"detail", "exception"})
 
 
@@ -111,6 +112,31 @@ def _cells(line: Sequence[str], widths: Sequence[int], right: Sequence[bool]) ->
     for cell, width, is_right in zip(line, widths, right, strict=True):
         gap = " " * (width - len(click.unstyle(cell)))
         yield gap + cell if is_right else cell + gap
+
+
+def shortened(line: str, width: int) -> str:
+    """Return a line, possibly coloured, that is at most so wide; what is cut off is told by `…`."""
+    if len(click.unstyle(line)) <= width:
+        return line
+    kept, left = [], width - 1
+    for text, style in _STYLED.findall(line):
+        kept += [text[:left], style]
+        left -= len(text[:left])
+    return "".join([*kept, "…"])
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """Return a sentence, possibly coloured, as lines that are at most so wide; in one where the width is 0."""
+    if not width or len(click.unstyle(line)) <= width:
+        return [line]
+    lines = [""]
+    for word in line.split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and len(click.unstyle(joined)) > width:
+            lines.append(word)
+        else:
+            lines[-1] = joined
+    return lines
 
 
 def indented(lines: Iterable[str]) -> list[str]:

@@ -136,7 +136,9 @@ def _session_lines(session: dict[str, Any], now: float) -> Iterator[str]:
     if session.get("transfers"):
         yield ""
         yield strong("Transfers")
-        yield from indented(table(["to", "state", "files", "size", "where"], map(_transfer, session["transfers"])))
+        yield from indented(
+            table(["to", "state", "files", "size", "speed", "left", "where"], map(_transfer, session["transfers"]))
+        )
         yield from indented(evidence_lines(session["transfers"]))
     if session.get("remarks"):
         yield ""
@@ -182,5 +184,7 @@ def _transfer(transfer: dict[str, Any]) -> list[str]:
         transfer["state"],
         f"{transfer['files_done']:,} of {transfer['files_total']:,}",
         f"{human.size(transfer['bytes_done'])} of {human.size(transfer['bytes_total'])}",
+        human.speed(transfer),
+        human.time_left(transfer),
         transfer.get("destination", ""),
     ]

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import click
@@ -16,10 +17,24 @@ import click
 from labferry import __version__
 from labferry.cli import human
 from labferry.cli.options import asks_daemon
-from labferry.cli.output import answer, bad, dim, good, indented, printable, say, strong, table, warn
+from labferry.cli.output import (
+    answer,
+    bad,
+    dim,
+    good,
+    indented,
+    printable,
+    say,
+    shortened,
+    strong,
+    table,
+    warn,
+    wrapped,
+)
 from labferry.control.client import ControlClient
 from labferry.errors import ExitCode, LabferryError
 
+MOVING = 5  # transfers that are named
 REDRAW_EVERY = 1.0  # seconds
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
@@ -70,10 +85,11 @@ def _watch(client: ControlClient, as_json: bool) -> None:
         except LabferryError as error:
             if not on_terminal:
                 raise
-            _draw([f"{bad('error:')} {printable(error.message)}", f"{warn('hint:')} {printable(error.hint)}"])
+            said = (bad("error:"), error.message), (warn("hint:"), error.hint)
+            _draw(line for word, text in said for line in wrapped(f"{word} {printable(text)}", _size().columns))
         else:
             if on_terminal:
-                _draw(lines(printable(found), time.time()))
+                _draw(lines(printable(found), time.time(), _size().columns))
             else:
                 answer(found, as_json, lambda data: [*lines(data, time.time()), ""])
         time.sleep(REDRAW_EVERY)
@@ -81,23 +97,29 @@ def _watch(client: ControlClient, as_json: bool) -> None:
 
 def _draw(drawn: Iterable[str]) -> None:
     """Replace what the terminal shows, without a flicker, and without scrolling when it is too small."""
-    height = os.get_terminal_size(sys.stdout.fileno()).lines
-    say([_HOME + f"{_CLEAR_LINE}\n".join(list(drawn)[: height - 1]) + _CLEAR_BELOW])
+    size = _size()
+    fitting = [shortened(line, size.columns) for line in islice(drawn, size.lines - 1)]
+    say([_HOME + f"{_CLEAR_LINE}\n".join(fitting) + _CLEAR_BELOW])
+
+
+def _size() -> os.terminal_size:
+    size = os.get_terminal_size(sys.stdout.fileno())
+    return os.terminal_size((size.columns or 80, size.lines or 24))  # some terminals do not know it
 
 
 # --- the picture ------------------------------------------------------------------------------------------
 
 
-def lines(found: dict[str, Any], now: float) -> Iterator[str]:
-    """Yield the picture; `now` in epoch seconds."""
-    yield promise(found)
+def lines(found: dict[str, Any], now: float, width: int = 0) -> Iterator[str]:
+    """Yield the picture; `now` in epoch seconds. Sentences are wrapped at a width, 0 is none."""
+    yield from wrapped(promise(found), width)
     yield dim(_daemon(found))
     for title, part in (
         ("Sessions", _sessions(found)),
         ("Work", _work(found)),
         ("Dependencies", _dependencies(found, now)),
         ("Roots", _roots(found, now)),
-        ("Conditions", _health(found, now)),
+        ("Conditions", _health(found, now, width and width - 2)),
         ("Next", _next_commands(found)),
     ):
         body = list(part)
@@ -163,11 +185,26 @@ def _work(found: dict[str, Any]) -> Iterator[str]:
         yield f"history: Alyx is asked about {unasked:,} old {'session' if unasked == 1 else 'sessions'}, one by one"
     transfers = found["transfers"]
     if transfers.get("active"):
-        done, total = transfers["bytes_done"], transfers["bytes_total"]
-        share = f", {100 * done // total} %" if total else ""
-        yield f"transfers: {transfers['active']} active, {human.size(done)} of {human.size(total)}{share}"
+        yield f"transfers: {transfers['active']} active, {human.progress(transfers)}"
+        yield from indented(_moving(transfers.get("moving", [])))
     if found["paused"]:
         yield warn(f"paused: {', '.join(found['paused'])}")
+
+
+def _moving(transfers: list[dict[str, Any]]) -> list[str]:
+    """Return the transfers that move now, a line each; those that are nearly done come first."""
+    rows = [
+        [
+            "/".join(one.get("path", "").split("/")[-3:]),
+            one["target"],
+            human.share(one),
+            human.speed(one),
+            human.time_left(one),
+        ]
+        for one in transfers[:MOVING]
+    ]
+    more = len(transfers) - MOVING
+    return table(["", "", "", "", ""], rows, right=(2, 3, 4)) + ([f"and {more} more"] if more > 0 else [])
 
 
 def _dependencies(found: dict[str, Any], now: float) -> list[str]:
@@ -206,17 +243,17 @@ def _mode(root: dict[str, Any]) -> str:
     return f"events ({root['watches']:,} watches{times})"
 
 
-def _health(found: dict[str, Any], now: float) -> Iterator[str]:
+def _health(found: dict[str, Any], now: float, width: int) -> Iterator[str]:
     for condition in found["health"]:
         if condition["code"] in _SHOWN_ELSEWHERE:
             continue
         colour = _SEVERITY_COLOURS.get(condition["severity"], str)
         since = f" (for {human.age(condition['since'], now)})" if condition.get("since") else ""
-        yield f"{colour(condition['severity'])}: {condition['title']}{since}"
+        yield from wrapped(f"{colour(condition['severity'])}: {condition['title']}{since}", width)
         if condition.get("text"):
-            yield f"  {condition['text']}"
+            yield from indented(wrapped(condition["text"], width and width - 2))
         if condition.get("hint"):
-            yield f"  {warn('hint:')} {condition['hint']}"
+            yield from indented(wrapped(f"{warn('hint:')} {condition['hint']}", width and width - 2))
 
 
 def _next_commands(found: dict[str, Any]) -> list[str]:

@@ -39,6 +39,7 @@ from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.logs import LINES, follow, logs
 from labferry.engine.reports.match import match
 from labferry.engine.reports.metrics import CONTENT_TYPE, metrics
+from labferry.engine.reports.progress import ProgressNews
 from labferry.engine.reports.sessions import sessions, show
 from labferry.engine.reports.status import condition_fields, current_conditions, status
 from labferry.engine.reports.verify import verify
@@ -49,6 +50,7 @@ from labferry.journal.rows import SessionRow
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+PROGRESS_STEP = 2.0  # seconds between two words about how far transfers are
 EVENT_STEP = 1.0  # seconds until new events are looked for, at the latest
 LOG_STEP = 0.5
 VERIFICATIONS = 2  # at once: one that reads every byte of a large session lasts, and keeps a disk busy
@@ -301,17 +303,25 @@ class Api:
     def _events(self, request: Request) -> Stream:
         follow = _is_set(request.query, "follow")
         first = self._context.journal.last_event() if follow else 0
-        return Stream(self._event_steps(_number(request.query, "since", first), follow), endless=follow)
+        news = ProgressNews(self._context) if follow and _is_set(request.query, "progress") else None
+        return Stream(self._event_steps(_number(request.query, "since", first), follow, news), endless=follow)
 
-    def _event_steps(self, since: int, follow: bool) -> Iterator[list[dict[str, Any]]]:
-        journal, wakeup = self._context.journal, self._context.wakeup
+    def _event_steps(self, since: int, follow: bool, news: ProgressNews | None) -> Iterator[list[dict[str, Any]]]:
+        """Yield events, and between them, where that is asked for, how far the transfers are."""
+        journal, wakeup, clock = self._context.journal, self._context.wakeup, self._context.clock
+        told_at = clock.monotonic()
         while True:
             heard = wakeup.rings
             events = journal.events(since)
             yield events_fields(self._context, events)
             if events:
                 since = events[-1].id
-            elif follow:
+            if news is not None and clock.monotonic() - told_at >= PROGRESS_STEP:
+                told_at = clock.monotonic()
+                yield news.since_last_time(since)
+            if events:
+                continue
+            if follow:
                 wakeup.wait(heard, EVENT_STEP)
             else:
                 return

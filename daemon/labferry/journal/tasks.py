@@ -98,6 +98,10 @@ class Tasks:
         """Return how many tasks of these targets have not ended."""
         return int(self._read("open_count", targets=json.dumps(list(targets)))[0][0])
 
+    def passengers(self, task_id: int) -> list[int]:
+        """Return the transfers that a task carries files of."""
+        return [row["transfer_id"] for row in self._read("passengers", id=task_id)]
+
     def carries(self, transfer_id: int) -> bool:
         """Say whether a task that has not ended carries files of a transfer."""
         return bool(self._read("carries", transfer_id=transfer_id)[0][0])
@@ -181,11 +185,11 @@ class Tasks:
             self._execute("tickets", id=task_id, globus_id=globus_id)
             self._tell(task_id, "in_flight", f"on its way in task {self.get(task_id).label}")
 
-    def seen(self, task_id: int, progress: int, share: float) -> None:
-        """Record how far a task is; `share` from 0 to 1 of its bytes has moved."""
+    def seen(self, task_id: int, progress: int, bytes_share: float, files_share: float) -> None:
+        """Record how far a task is: what parts, from 0 to 1, of its bytes and of its files have moved."""
         with self._db.write():
             self._execute("seen", id=task_id, progress=progress)
-            self._execute("share", id=task_id, share=share)
+            self._execute("share", id=task_id, bytes_share=bytes_share, files_share=files_share)
 
     def complains(self, task_id: int, fault: str, fault_text: str) -> None:
         """Record what is not well with a task; empty when all is."""
@@ -207,7 +211,7 @@ class Tasks:
         Jobs are due that must hear of it, or whose last file has arrived; the others wait for the next task.
         """
         with self._db.write():
-            passengers = [row["transfer_id"] for row in self._read("passengers", id=task_id)]
+            passengers = self.passengers(task_id)
             for (transfer_id, file_id), how in (ending.arrived or {}).items():
                 self._execute("arrived", transfer_id=transfer_id, file_id=file_id, how=how)
             for transfer_id, (code, text) in (ending.troubles or {}).items():
@@ -224,6 +228,7 @@ class Tasks:
                 evidence=ending.evidence,
             )
             for transfer_id in passengers:
+                self._execute("recount", transfer_id=transfer_id)
                 self._go_on(transfer_id)
 
     def _go_on(self, transfer_id: int) -> None:

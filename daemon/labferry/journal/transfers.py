@@ -71,9 +71,9 @@ class Transfers:
         return [dict(row) for row in self._db.read(_SQL["evidence"], {"transfer_id": transfer_id})]
 
     def totals(self) -> Mapping[str, int]:
-        """Return the number of active transfers, and their bytes done and in total."""
+        """Return the number of active transfers, and their bytes and files done and in total."""
         row = self._db.read(_SQL["totals"])[0]
-        return {"active": row["active"], "bytes_done": row["bytes_done"], "bytes_total": row["bytes_total"]}
+        return {name: row[name] for name in ("active", "bytes_done", "bytes_total", "files_done", "files_total")}
 
     def earlier(self, transfer: TransferRow) -> list[EarlierRow]:
         """Return what older transfers of the same session brought, or began to bring, to the same place."""

@@ -147,8 +147,9 @@ class Tending:
             if fault == PAUSED:
                 text = task.fault_text if task.fault == PAUSED else self._why_paused(there, beat)
             with self._context.journal.together():
-                tasks.seen(task.id, there.progress, min(1.0, there.bytes_transferred / max(1, task.bytes)))
+                tasks.seen(task.id, there.progress, *_shares(task, there))
                 tasks.complains(task.id, fault, text)
+            self._note_speeds(task)
             self._tell_once(task, there, fault, text)
             self._require_room_and_login(there, fault, text)
             if not self._is_to_be_cancelled(task, there, fault, text, beat):
@@ -260,7 +261,13 @@ class Tending:
                 changed.add(row.transfer_id)
         return changed
 
+    def _note_speeds(self, task: TaskRow) -> None:
+        for transfer_id in self._context.journal.tasks.passengers(task.id):
+            self._context.speeds.note(transfer_id, self._context.journal.transfers.get(transfer_id).bytes_done)
+
     def _end(self, task: TaskRow, ending: Ending) -> None:
+        for transfer_id in self._context.journal.tasks.passengers(task.id):
+            self._context.speeds.forget(transfer_id)
         self._context.journal.tasks.end(task.id, ending)
         self._told = {(told, fault) for told, fault in self._told if told != task.id}
         log = _log.info if ending.state == "succeeded" and not ending.troubles else _log.warning
@@ -279,6 +286,12 @@ def _has_no_room(there: Task) -> bool:
     """Say whether a task is waiting for room at its destination."""
     code, _ = _complaint(there)
     return there.status is TaskStatus.ACTIVE and fault_class(code) is FaultClass.SPACE
+
+
+def _shares(task: TaskRow, there: Task) -> tuple[float, float]:
+    """Return the parts, from 0 to 1, of its bytes and of its files that a task has brought so far."""
+    files = there.files_transferred + there.files_skipped
+    return min(1.0, there.bytes_transferred / max(1, task.bytes)), min(1.0, files / max(1, task.files))
 
 
 def _complaint(there: Task) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from labferry.engine.reports.backlog import history_fields
 from labferry.engine.reports.evidence import evidence_fields
 from labferry.engine.reports.jobs import job_fields
 from labferry.engine.reports.places import session_folder
+from labferry.engine.reports.progress import progress_fields
 from labferry.errors import CODES, LabferryError
 from labferry.journal.rows import JobRow, SessionRow, TransferRow
 from labferry.model import JobState, SessionState, path_fields, show_path, utc_text
@@ -68,7 +69,7 @@ def show(context: Context, row: SessionRow) -> dict[str, Any]:
         "files": dict(journal.files.summary(row.id)),
         "jobs": [job_fields(job, now) for job in journal.jobs.of_session(row.id)],
         "transfers": [
-            {**transfer_fields(transfer), "evidence": evidence_fields(context, transfer)}
+            {**transfer_fields(context, transfer), "evidence": evidence_fields(context, transfer)}
             for transfer in journal.transfers.of_session(row.id)
         ],
         "remarks": [{"code": code, "text": text} for code, text in journal.sessions.remarks(row.id)],
@@ -117,7 +118,7 @@ def attention(context: Context, row: SessionRow, blocked: Mapping[int, JobRow] |
     }
 
 
-def transfer_fields(transfer: TransferRow) -> dict[str, Any]:
+def transfer_fields(context: Context, transfer: TransferRow) -> dict[str, Any]:
     """Return a transfer as JSON."""
     return {
         "id": transfer.id,
@@ -126,10 +127,7 @@ def transfer_fields(transfer: TransferRow) -> dict[str, Any]:
         "state": transfer.state,
         "ticket": transfer.ticket,
         "destination": show_path(transfer.base),
-        "bytes_done": transfer.bytes_done,
-        "bytes_total": transfer.bytes_total,
-        "files_done": transfer.files_done,
-        "files_total": transfer.files_total,
+        **progress_fields(context, transfer),
         "started_at": utc_text(transfer.started_at),
         "ended_at": utc_text(transfer.ended_at),
     }

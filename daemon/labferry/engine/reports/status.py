@@ -26,6 +26,7 @@ from labferry.engine.reports.health import (
 )
 from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.places import session_folder
+from labferry.engine.reports.progress import transfers_fields
 from labferry.model import JobState, SessionState, path_fields, utc_text
 
 TOLD_FOR = 7 * 86_400.0  # seconds: so long is the replacement of the journal a condition
@@ -50,7 +51,7 @@ def status(context: Context, live: LiveState) -> dict[str, Any]:
         "history": {"unasked": journal.backlog.unasked_count()},
         "jobs": {state.value: jobs.get(state, 0) for state in COUNTED_JOBS},
         "oldest_waiting_s": None if oldest is None else round(max(0.0, now - oldest), 3),
-        "transfers": dict(journal.transfers.totals()),
+        "transfers": transfers_fields(context),
         "dependencies": {
             one.name: {"state": one.state.value, "since": utc_text(one.since), "code": one.code, "detail": one.detail}
             for one in context.dependencies.snapshot()

@@ -130,10 +130,22 @@ WHERE id = :id
 -- The service counts a task as a whole; its sessions share what has moved in proportion.
 -- name: share
 UPDATE transfer SET updated_at = :now,
-  bytes_done = CAST (:share * (SELECT sum(size) FROM item WHERE item.transfer_id = transfer.id AND task_id = :id)
+  bytes_done = CAST (:bytes_share * (SELECT sum(size) FROM item WHERE item.transfer_id = transfer.id AND task_id = :id)
     AS INTEGER) + coalesce((SELECT sum(size) FROM item WHERE item.transfer_id = transfer.id
-      AND (arrived_how IS NOT NULL OR verified_at IS NOT NULL)), 0)
+      AND (arrived_how IS NOT NULL OR verified_at IS NOT NULL)), 0),
+  files_done = CAST (:files_share * (SELECT count(*) FROM item WHERE item.transfer_id = transfer.id AND task_id = :id)
+    AS INTEGER) + (SELECT count(*) FROM item WHERE item.transfer_id = transfer.id
+      AND (arrived_how IS NOT NULL OR verified_at IS NOT NULL))
 WHERE id IN (SELECT transfer_id FROM item WHERE task_id = :id)
+
+-- When a task has ended, what counts is what it brought.
+-- name: recount
+UPDATE transfer SET
+  bytes_done = coalesce((SELECT sum(size) FROM item WHERE item.transfer_id = transfer.id
+    AND (arrived_how IS NOT NULL OR verified_at IS NOT NULL)), 0),
+  files_done = (SELECT count(*) FROM item WHERE item.transfer_id = transfer.id
+    AND (arrived_how IS NOT NULL OR verified_at IS NOT NULL))
+WHERE id = :transfer_id
 
 -- name: cancelling
 UPDATE task SET state = 'cancelling', fault = :fault, fault_text = :fault_text, updated_at = :now,

@@ -138,5 +138,6 @@ UPDATE transfer SET state = :state, ended_at = :now, updated_at = :now,
 WHERE id = :id
 
 -- name: totals
-SELECT count(*) AS active, coalesce(sum(bytes_done), 0) AS bytes_done, coalesce(sum(bytes_total), 0) AS bytes_total
+SELECT count(*) AS active, coalesce(sum(bytes_done), 0) AS bytes_done, coalesce(sum(bytes_total), 0) AS bytes_total,
+  coalesce(sum(files_done), 0) AS files_done, coalesce(sum(files_total), 0) AS files_total
 FROM transfer WHERE state = 'active'
