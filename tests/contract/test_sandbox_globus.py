@@ -681,7 +681,13 @@ def test_the_state_shows_the_tasks(customer: Customer) -> None:
                 "bytes_transferred": 500,
                 "faults": 0,
                 "fatal_error": None,
-                "items": [{"source_path": str(customer.source / name), "destination_path": f"{FOLDER}/{name}"}],
+                "items": [
+                    {
+                        "source_path": str(customer.source / name),
+                        "destination_path": f"{FOLDER}/{name}",
+                        "external_checksum": None,
+                    }
+                ],
             }
         ],
         "submissions": 1,
