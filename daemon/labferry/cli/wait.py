@@ -23,7 +23,7 @@ from labferry.model import JobState, SessionState, utc_seconds
 
 # How far a session must be for each state; every other state must be the session's own.
 _MOMENTS = {"complete": "complete_at", "registered": "registered_at", "archived": "archived_at"}
-_AWAY = frozenset({"daemon_not_running", "daemon_busy"})
+_AWAY = frozenset({"daemon_not_running", "daemon_busy", "busy"})
 AGAIN_SOONEST, AGAIN_LATEST = 0.1, 2.0  # seconds between two tries to reach a daemon that is away
 SCAN_GRACE = 0.5  # seconds that a scan may last
 LONGEST_SCAN_PAUSE = 60.0  # seconds until a session that no scan has found yet is asked for again
@@ -101,7 +101,8 @@ def _first_look(client: ControlClient, session: str, deadline: Deadline) -> dict
     while (found := _if_known(client, session)) is None:
         about = client.get("/v1/explain", path=session)
         if about["code"] != "not_seen_yet" or about["verdict"] == "inside_session" or deadline.left == 0.0:
-            return _object(client.get("/v1/session", q=session))  # found meanwhile, or refused by its name
+            met: dict[str, Any] = client.get("/v1/session", q=session)  # found meanwhile, or refused by its name
+            return met
         due = utc_seconds(about["next"]["at"]) - time.time()
         deadline.sleep(min(max(0.0, due), LONGEST_SCAN_PAUSE) + SCAN_GRACE)
     return found
@@ -109,15 +110,12 @@ def _first_look(client: ControlClient, session: str, deadline: Deadline) -> dict
 
 def _if_known(client: ControlClient, session: str) -> dict[str, Any] | None:
     try:
-        return _object(client.get("/v1/session", q=session))
+        found: dict[str, Any] = client.get("/v1/session", q=session)
     except LabferryError as error:
         if error.code != "no_such_session":
             raise
-    return None
-
-
-def _object(found: Any) -> dict[str, Any]:
-    return dict(found)
+        return None
+    return found
 
 
 def _next_event(client: ControlClient, found: dict[str, Any], deadline: Deadline) -> None:
