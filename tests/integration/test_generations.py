@@ -181,6 +181,25 @@ def test_ruling_01_what_was_added_while_we_were_away_is_found_after_the_start(la
     assert (posted(lab), lab.row().generation) == ([LATE], 2)
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("name", [LATE, DATASETS[0]], ids=["added", "changed"])
+def test_ruling_01_a_hint_shortens_the_wait_to_seconds(lab: Past, name: str, restarted: bool) -> None:
+    folder = archive(lab)
+    pass_by(lab, DAY)
+    if restarted:
+        lab.end()
+        lab.open()
+        lab.detect.first_scan()
+        pass_by(lab, DAY)
+    lab.look()  # what is watched is what the last scan found worth it
+    place(folder, name, b"late")
+    lab.look()
+    lab.clock.pass_by(5.0)
+    lab.look()
+    assert lab.row().state is SessionState.SETTLING
+    assert name in (lab.row().wait_why or "")
+
+
 def test_ruling_01_of_an_adopted_session_what_is_added_later_makes_an_ordinary_one(tmp_path: Path) -> None:
     lab = Past(tmp_path)
     try:

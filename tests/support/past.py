@@ -181,6 +181,11 @@ class Past:
             self.detect.wake()
             self.detect.turn()
 
+    def look(self) -> None:
+        """Let the detect lane do what is due."""
+        self.detect.wake()
+        self.detect.turn()
+
     def work_until(self, last: Stage) -> None:
         """Let lanes work until the first stage of this kind is done."""
         for stage in (Stage.RESOLVE, Stage.SEAL, Stage.REGISTER):

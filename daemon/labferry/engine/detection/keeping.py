@@ -8,6 +8,7 @@ next generation there; the rest is noted.
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from labferry.detect import cadence
 from labferry.detect.cadence import Due
 from labferry.detect.difference import Difference, Listed, compare
 from labferry.detect.foldertimes import Folders, FolderTimes, folder_times
-from labferry.engine.detection.roots import Kept, RootState
+from labferry.engine.detection.roots import RECENT, Kept, RootState
 from labferry.journal import Journal
 from labferry.journal.backlog import CHANGED
 from labferry.journal.rows import SessionRow
@@ -63,18 +64,35 @@ class Keeping:
             seen = None if row.looked_at is None else today - row.looked_at
             due = cadence.first(row.id, today - row.since, seen, now)
             state.kept[row.path] = Kept(row.id, row.since, due, row.folders)
+        if not state.recent:
+            newest = heapq.nlargest(RECENT, state.kept, key=lambda path: state.kept[path].since)
+            for path in reversed(newest):
+                self._want_hints(state, path, state.kept[path])
         state.next_roll_call = now + ROLL_CALL_EVERY
 
     def take(self, state: RootState, path: bytes, session_id: int) -> None:
         """Put a session that is complete now under watch."""
         now = self._clock.monotonic()
-        state.kept[path] = Kept(session_id, self._clock.now(), cadence.first(session_id, 0.0, None, now))
+        kept = Kept(session_id, self._clock.now(), cadence.first(session_id, 0.0, None, now))
+        state.kept[path] = kept
+        self._want_hints(state, path, kept)
+
+    def _want_hints(self, state: RootState, path: bytes, kept: Kept) -> None:
+        """Have all folders of a session watched, as one of those that were complete last."""
+        with contextlib.suppress(OSError):
+            kept.folders = self._shape(folder_times(os.path.join(state.path, path)))
+        if path in state.recent:
+            state.recent.remove(path)
+        state.recent.append(path)
+
+    def _shape(self, times: FolderTimes) -> Folders:
+        return self._shapes.setdefault(times.folders, times.folders)
 
     def hint(self, state: RootState, path: bytes) -> None:
         """Look soon at a session in which something was touched; a session is only once in a hurry."""
         kept, soon = state.kept[path], self._clock.monotonic() + HINT_CALM
         if kept.due.times > soon:
-            kept.due = Due(soon, kept.due.files)
+            kept.due = Due(soon, soon)
             state.next_visit = min(state.next_visit, soon)
 
     def hurry(self, state: RootState) -> None:
@@ -120,7 +138,7 @@ class Keeping:
             times = _times(folder, kept)
         except OSError:
             return  # gone, or closed: the scans tell
-        kept.folders = self._shapes.setdefault(times.folders, times.folders)
+        kept.folders = self._shape(times)
         if times.digest == kept.digest and now < kept.due.files:
             return
         row = self._journal.sessions.get(kept.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from labferry.journal import Journal
 from labferry.sessions.layout import Layout
 from labferry.sessions.registry import layout
 
+RECENT = 20  # complete sessions of a root that hints are wanted of
 SIGNALS = (b"raw_session.flag",)
 
 
@@ -110,6 +112,8 @@ class RootState:
         The sessions that are not complete, by path.
     kept : dict
         The sessions that were complete, by path (ruling 1).
+    recent : deque
+        The paths of some of these that were complete last, the latest at the end.
     next_visit : float
         When to look at the first of these, monotonic seconds.
     next_roll_call : float
@@ -134,6 +138,7 @@ class RootState:
     misses: dict[bytes, int] = field(default_factory=dict)
     tracked: dict[bytes, Tracked] = field(default_factory=dict)
     kept: dict[bytes, Kept] = field(default_factory=dict)
+    recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RECENT))
     next_visit: float = 0.0
     next_roll_call: float = 0.0
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from labferry.engine.detection.roots import RootState
 
+RECENT_FOLDERS = 200  # of a root
 SUBJECT_DEPTH = 2  # a session's subject folder is two levels above it
 
 
 def folders_to_watch(roots: Sequence[RootState]) -> list[bytes]:
-    """Return roots, unfinished sessions and where their neighbours appear; the most useful folders first."""
+    """Return roots, unfinished sessions, where new ones appear, what was complete last; the most useful first."""
     paths: list[bytes] = []
     eventful = [state for state in roots if state.facts.mode == "events"]
     for state in eventful:
@@ -21,7 +22,18 @@ def folders_to_watch(roots: Sequence[RootState]) -> list[bytes]:
             paths += [folder, os.path.dirname(folder)]
     for state in eventful:
         paths += state.nurseries
+        paths += _recent_folders(state)[:RECENT_FOLDERS]
     return list(dict.fromkeys(paths))
+
+
+def _recent_folders(state: RootState) -> list[bytes]:
+    """Return all folders of the sessions that were complete last: that is where pipelines are at work."""
+    return [
+        os.path.join(state.path, path, folder).rstrip(b"/")
+        for path in reversed(state.recent)
+        if path in state.kept
+        for folder in state.kept[path].folders
+    ]
 
 
 def subject_folders(state: RootState) -> list[bytes]:
