@@ -92,6 +92,7 @@ class Scanner:
         self._others: list[bytes] = []
         self._next = 0  # of the others
         self._hinted: set[bytes] = set()
+        self._listed: dict[bytes, list[Session]] = {}  # in this scan: what need not be parsed again
 
     def hint(self, path: bytes) -> None:
         """Look at a folder at the next scan, whosever turn it is; `path` is relative to the root."""
@@ -125,6 +126,8 @@ class Scanner:
             result = ScanResult()
             note_unreadable(self._root, b"", error, result)
             return result
+        finally:
+            self._listed.clear()
 
     # --- looking ------------------------------------------------------------------------------------------
 
@@ -201,6 +204,7 @@ class Scanner:
             note_unreadable(self._root, level.path, error, seen)
             gone = not seen.unreadable
             return (None if gone else _Folder(level, None, unreadable=seen.unreadable[0])), []
+        self._listed[level.path] = seen.found
         start = len(level.path) + 1 if level.path else 0
         sessions = [one.path[start:] for one in seen.found]
         folder = _Folder(
@@ -232,10 +236,7 @@ class Scanner:
             folder = self._folders.get(path)
             if folder is None:
                 continue  # gone since it was listed: the one above tells at the next scan
-            for name in folder.sessions:
-                session = folder.level.step(name)
-                assert isinstance(session, Session), "it was one when it was listed"
-                result.found.append(session)
+            result.found += self._listed.get(path) or _parsed(folder)
             result.add(folder.near_misses, folder.near_miss_count, folder.unreadable)
             waiting += folder.below
             is_leaf = path and not folder.below and folder.signature is not None
@@ -243,3 +244,10 @@ class Scanner:
         leaves.sort(key=lambda path: path.rpartition(b"/")[2], reverse=True)
         self._newest, self._others = leaves[:NEWEST], leaves[NEWEST:]
         return result
+
+
+def _parsed(folder: _Folder) -> Iterator[Session]:
+    for name in folder.sessions:
+        session = folder.level.step(name)
+        assert isinstance(session, Session), "it was one when it was listed"
+        yield session
