@@ -175,6 +175,20 @@ def test_ruling_07_in_a_long_history_the_newest_days_are_asked_every_time_and_th
     assert new == [2, 3], "the newest and one other, then the last one"
 
 
+def test_ruling_07_a_folder_that_a_hint_named_is_asked_out_of_turn(
+    root: Path, listed: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanner, "NEWEST", 0)
+    monkeypatch.setattr(scanner, "IN_TURN", 1)
+    monkeypatch.setattr(scanner, "ROUNDS", 100)
+    scans = start(root, listed)
+    days = ("KS005/2019-04-02", "KS005/2019-04-03", "KS006/2019-04-02")
+    for day in days:
+        (root / day / "002").mkdir()
+        scans.hint(day.encode())
+    assert paths(scans.scan()) == {*SESSIONS, *(f"{day}/002" for day in days)}
+
+
 def test_near_misses_are_told_again_from_what_is_known(root: Path, listed: list[bytes]) -> None:
     (root / "KS005/2019-04-02/001a").mkdir()
     scans = Scanner(os.fsencode(root), IBL)
