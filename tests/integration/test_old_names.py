@@ -16,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import support
+from labferry.detect.signature import take_signature
 from labferry.engine.operations import retry
 from labferry.engine.registering.preview import preview
 from labferry.engine.registering.wish import Wish
@@ -100,6 +101,7 @@ def test_reg_14_old_names_are_replaced_before_anything_is_read_or_sent(bench: St
     row = bench.journal.sessions.at("rig", PATH.encode())
     assert row is not None
     assert names(bench) == RENAMED == listed(bench, row)
+    assert row.signature == take_signature(bytes(bench.sandbox.places.watch_root / PATH)).digest, "known again if moved"
     assert f"raw_behavior_data/{NEW}" in posted(bench)
     assert not any("taskCodeFiles" in name or "iti_duration" in name for name in posted(bench))
     assert "is called" in remarks(bench)["renamed"]

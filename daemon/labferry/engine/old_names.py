@@ -17,6 +17,7 @@ from typing import NamedTuple
 import structlog
 
 from labferry.archive.folders import FOLDER, give_name, open_folder, owning, sync_folder
+from labferry.detect.signature import take_signature
 from labferry.engine.context import Context
 from labferry.errors import BlockedError
 from labferry.journal.rows import JobRow, SessionRow
@@ -101,11 +102,11 @@ def rename_old_files(context: Context, job: JobRow, session: SessionRow, folder:
             moved[old] = new
         elif os.path.lexists(os.path.join(folder, old)):
             plan.left[old] = f"{show_path(new)} is there already"
-    steps.answer(
-        job.id,
-        RENAMES_STEP,
-        {"moves": _texts(moved), "left": {os.fsdecode(path): why for path, why in plan.left.items()}},
-    )
+    if moved:  # a folder that is moved later is known again by its signature, and that has changed with the names
+        digest = take_signature(folder).digest
+        context.journal.sessions.looked(session.id, digest, session.wait_code, session.wait_why)
+    left = {os.fsdecode(path): why for path, why in plan.left.items()}
+    steps.answer(job.id, RENAMES_STEP, {"moves": _texts(moved), "left": left})
     for path, why in plan.left.items():
         _log.warning("old_name", session=show_path(session.path), file=show_path(path), why=why)
 
