@@ -1,4 +1,4 @@
-"""Ruling 19 at a directory archive: who has least left to do goes first, also past a giant whose copy is under way."""
+"""The lane of a directory archive: ruling 19 in the queue and within a copy, and an archive that goes away."""
 
 from __future__ import annotations
 
@@ -123,3 +123,27 @@ def test_a_copy_that_an_operator_holds_ends_with_the_file_at_hand(bench: StageBe
     assert job_of(bench, giant).code == "files_left"
     assert archived(bench) == []
     assert lane_of(bench).turn() > 0
+
+
+def test_an_archive_that_vanishes_in_the_middle_of_a_copy_is_waited_for_and_nothing_is_told_to_alyx(
+    bench: StageBench,
+) -> None:
+    giant = registered(bench, "KS005/2026-03-02/001", {**FILES, **GIANT})
+    archive, lane = bench.sandbox.places.archive, lane_of(bench)
+
+    def vanish() -> None:
+        archive.rename(archive.with_name("away"))
+        archive.mkdir()
+
+    interrupt(bench, "001 to server: 1", then=vanish)
+    lane.turn()
+    job = job_of(bench, giant)
+    assert (job.state, job.code) == (JobState.WAITING, "target_missing")
+    assert bench.requests("PATCH", "/files") == []
+    archive.rmdir()
+    archive.with_name("away").rename(archive)
+    bench.clock.pass_by(60.0)
+    while lane.turn() == 0.0:
+        pass
+    assert job_of(bench, giant).state is JobState.DONE
+    assert archived(bench) == ["KS005/2026-03-02/001"]
