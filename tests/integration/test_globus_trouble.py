@@ -136,11 +136,12 @@ def test_win_03_globus_down_while_tasks_are_open_is_survived(bench: GlobusBench,
     assert len(bench.tasks()) == 1
 
 
-def test_a_request_to_slow_down_is_obeyed(bench: GlobusBench, logs: Logs) -> None:
-    bench.fault(match="POST /v0.10/transfer", action="status", status=429, headers={"Retry-After": "600"})
+@pytest.mark.parametrize(("status", "code"), [(429, "globus_throttled"), (503, "globus_down")])
+def test_a_request_to_slow_down_is_obeyed(bench: GlobusBench, logs: Logs, status: int, code: str) -> None:
+    bench.fault(match="POST /v0.10/transfer", action="status", status=status, headers={"Retry-After": "600"})
     _, session = bench.registered()
     bench.work()
-    assert dependency(bench).code == "globus_throttled"
+    assert dependency(bench).code == code
     asked = bench.count("/v0.10/")
     pass_time(bench, 540.0)
     assert bench.count("/v0.10/") == asked, "600 s are 600 s"

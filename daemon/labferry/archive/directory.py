@@ -15,7 +15,7 @@ from labferry.archive.base import Archive, Carried, StoppedError, ignore, never,
 from labferry.archive.carrier import Carrier
 from labferry.archive.content import checksum
 from labferry.archive.exchange import Exchange, exchange
-from labferry.archive.faults import OTHER_KIND, in_one, target_full, target_missing, working_at
+from labferry.archive.faults import OTHER_KIND, in_one, target_empty, target_full, target_missing, working_at
 from labferry.archive.folders import FILE, FOLDER, open_folder, owning
 from labferry.archive.meter import Meter
 from labferry.archive.naming import before_lab
@@ -41,21 +41,29 @@ class DirectoryArchive(Archive):
         there on folders are made; without a placeholder the whole path must exist.
     copiers : int
         Files that are copied at once.
+    held : callable
+        Says whether copies below a folder were verified once: if that is empty now, something else is in its place.
     """
 
-    def __init__(self, target: str, path: bytes, copiers: int = COPIERS) -> None:
+    def __init__(
+        self, target: str, path: bytes, copiers: int = COPIERS, held: Callable[[bytes], bool] = lambda _: False
+    ) -> None:
         self.target = target
+        self._held = held
         self._copiers = copiers
         self._above_lab = before_lab(path)
 
     def preflight(self, base: bytes) -> None:
         """Look whether the directory is there, writable and not full; see `Archive.preflight`."""
-        place = base if os.path.lexists(base) else self._split(base)[0]
+        fixed, _ = self._split(base)
+        place = base if os.path.lexists(base) else fixed
         try:
             with owning(os.open(place, FOLDER)) as folder:
                 room = os.fstatvfs(folder)
         except OSError as error:
             raise target_missing(self.target, place, error) from error
+        if _is_empty(fixed) and self._held(fixed):
+            raise target_empty(self.target, fixed)
         if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
             raise UnavailableError(
                 f"archive:{self.target}",
@@ -234,6 +242,15 @@ class DirectoryArchive(Archive):
         if fixed is None or not base.startswith(fixed.rstrip(b"/") + b"/"):
             return base, b""
         return fixed, base[len(fixed) :]
+
+
+def _is_empty(folder: bytes) -> bool:
+    """Say whether a folder can be seen to hold nothing."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return False
 
 
 def _others_in(top: int, path: bytes, expected: Container[bytes]) -> list[bytes]:

@@ -87,6 +87,16 @@ def target_missing(target: str, base: bytes, error: OSError) -> UnavailableError
     return UnavailableError(f"archive:{target}", code, f"archive {target}: {show_path(base)}: {_reason(error)}")
 
 
+def target_empty(target: str, base: bytes) -> UnavailableError:
+    """Return the error for a folder that held copies and is empty: a mount point without its mount looks so."""
+    return UnavailableError(
+        f"archive:{target}",
+        "target_missing",
+        f"archive {target}: {show_path(base)} is empty, and files were archived in it: its disk is not mounted. If it "
+        "is meant to begin anew, make a folder in it",
+    )
+
+
 def target_full(target: str, base: bytes, needed: int, free: int) -> UnavailableError:
     """Return the error that names how many bytes are missing."""
     return UnavailableError(

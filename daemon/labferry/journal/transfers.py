@@ -70,6 +70,11 @@ class Transfers:
         """
         return [dict(row) for row in self._db.read(_SQL["evidence"], {"transfer_id": transfer_id})]
 
+    def held(self, target: str, folder: bytes) -> bool:
+        """Say whether copies were verified in a folder of a target, or below it."""
+        values = {"target": target, "folder": folder.rstrip(b"/"), "below": folder.rstrip(b"/") + b"/"}
+        return bool(self._db.read(_SQL["held"], values)[0][0])
+
     def totals(self) -> Mapping[str, int]:
         """Return the number of active transfers, and their bytes and files done and in total."""
         row = self._db.read(_SQL["totals"])[0]

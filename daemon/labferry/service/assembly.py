@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from labferry import __version__
@@ -116,7 +117,8 @@ def archive_lane(name: str, context: Context, shared: Shared) -> Worker:
             tending = Tending(context, name, settings, service, preflight)
             return GlobusLane(lane, stage, tending, service, preflight, shared, needs=needs, target=name)
         case DirectorySettings():
-            archive = DirectoryArchive(name, os.fsencode(settings.path))
+            held = partial(context.journal.transfers.held, name)
+            archive = DirectoryArchive(name, os.fsencode(settings.path), held=held)
             return Worker(lane, {Stage.ARCHIVE: ArchiveStage(context, archive)}, shared, needs=needs, target=name)
 
 

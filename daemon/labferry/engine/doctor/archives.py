@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from labferry.archive.directory import DirectoryArchive
 from labferry.archive.naming import LAB
@@ -65,7 +66,8 @@ def _depends_on_lab(settings: GlobusArchive) -> bool:
 
 
 def _directory(context: Context, name: str, settings: DirectorySettings, sessions: Sequence[SessionRow]) -> str:
-    archive = DirectoryArchive(name, os.fsencode(settings.path))
+    held = partial(context.journal.transfers.held, name)
+    archive = DirectoryArchive(name, os.fsencode(settings.path), held=held)
     bases = _bases(context, name, sessions) or [os.fsencode(settings.path)]
     for base in bases:
         archive.preflight(base)

@@ -137,6 +137,11 @@ UPDATE transfer SET state = :state, ended_at = :now, updated_at = :now,
   files_done = CASE WHEN :state = 'verified' THEN files_total ELSE files_done END
 WHERE id = :id
 
+-- Whether anything was verified in a folder, or below it.
+-- name: held
+SELECT EXISTS (SELECT 1 FROM transfer WHERE target = :target AND files_done > 0
+  AND (base = :folder OR substr(base, 1, length(:below)) = :below))
+
 -- name: totals
 SELECT count(*) AS active, coalesce(sum(bytes_done), 0) AS bytes_done, coalesce(sum(bytes_total), 0) AS bytes_total,
   coalesce(sum(files_done), 0) AS files_done, coalesce(sum(files_total), 0) AS files_total
