@@ -92,7 +92,18 @@ def test_map_06_a_kill_or_a_lost_answer_leaves_nothing_behind(
     assert len(bench.tasks()) == 1
 
 
+def test_map_06_one_that_is_there_already_is_as_good_as_made(bench: GlobusBench, logs: Logs) -> None:
+    """A journal that was lost does not know what it had made."""
+    (bench.sandbox.places.archive / ".labferry-sandbox").mkdir()
+    _, session = bench.registered()
+    bench.rest()
+    assert bench.is_archived(session)
+    assert said(logs, "dependency_down") == []
+    assert (left_behind(bench), bench.ask("SELECT * FROM probe")) == ([], [])
+
+
 def test_map_06_what_an_earlier_life_left_elsewhere_is_removed(bench: GlobusBench) -> None:
+    bench.place("").mkdir(parents=True)
     bench.fault(match="POST /v0.10/delete", action="drop")
     _, session = bench.registered()
     bench.work()
