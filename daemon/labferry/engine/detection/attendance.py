@@ -36,9 +36,17 @@ def why_frozen(state: RootState, result: ScanResult, found: Found) -> str:
     missing = sum(path not in found for path in present)
     if present and missing > FEW and missing > SHARE * len(present):
         return f"{missing} of {len(present)} sessions disappeared at once: is the disk mounted?"
-    if present and missing and not os.listdir(state.path):
+    if present and missing and _is_empty(state.path):
         return f"the folder is empty and {missing} sessions were here: is the disk mounted?"
     return ""
+
+
+def _is_empty(root: bytes) -> bool:
+    """Say whether a root has nothing in it, or cannot be looked into by now."""
+    try:
+        return not os.listdir(root)
+    except OSError:
+        return True
 
 
 def meet_sessions(state: RootState, found: Found, journal: Journal, settings: Detection) -> None:
