@@ -70,6 +70,14 @@ def test_ruling_30_a_submission_that_is_refused_for_its_checksums_is_made_withou
     assert {one["how"] for one in evidence(bench, session)} == {"transferred"}, "Globus lists the MD5 all the same"
 
 
+def test_ruling_30_a_task_that_stands_still_for_its_checksums_is_made_without(bench: GlobusBench) -> None:
+    bench.fault(action="task", becomes="STALLED", code="CHECKSUM_ALGORITHM_UNSUPPORTED")
+    _, session = bench.registered(PATH)
+    bench.rest()
+    assert bench.is_archived(session)
+    assert with_checksums(bench) == [True, False]
+
+
 def test_ruling_30_without_checksums_a_file_that_changed_on_its_way_sends_its_session_back(bench: GlobusBench) -> None:
     without_md5(bench)
     _, first = bench.registered("ZM_1150/2026-03-02/001")

@@ -169,9 +169,11 @@ class Tending:
             raise UnavailableError(archive, "target_full", f"{why} ({fault}: {text})")
 
     def _is_to_be_cancelled(self, task: TaskRow, there: Task, fault: str, text: str, beat: Beat) -> bool:
-        """Commit that a task is to be cancelled, if it is: a file has changed, or a fault does not go away."""
+        """Commit that a task is to be cancelled, if it is: it must go again otherwise, or a fault does not go away."""
         tasks = self._context.journal.tasks
-        if fault_class(fault) is FaultClass.OUR_DATA and self._changed(tasks.cargo(task.id)):
+        if (task.checksums and refuses_checksum(fault, text)) or (
+            fault_class(fault) is FaultClass.OUR_DATA and self._changed(tasks.cargo(task.id))
+        ):
             tasks.cancelling(task.id, fault, text, hindered=False)
             return True
         grace = min(GRACE, self._context.config.globus.stall_after)
