@@ -335,15 +335,19 @@ def test_a_dataset_type_that_vanished_costs_its_own_file_only(bench: StageBench)
 
 
 def stop_after_two_files(bench: StageBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the third file fail for now."""
+    """Let the third file fail for now, when the two others have arrived."""
     bench.run_until(Stage.REGISTER)
     bench.step(Stage.SEAL)
     carry = carrier.Carrier.carry
+    arrived = threading.Semaphore(0)
 
     def third_fails(self: carrier.Carrier, number: int, item: Item) -> Evidence:
         if number == DATASETS - 1:
+            assert all(arrived.acquire(timeout=30) for _ in range(DATASETS - 1))
             raise carrier.target_error("server", item.destination, OSError(5, "EIO"))
-        return carry(self, number, item)
+        evidence = carry(self, number, item)
+        arrived.release()
+        return evidence
 
     with monkeypatch.context() as patch:
         patch.setattr(carrier.Carrier, "carry", third_fails)
