@@ -36,7 +36,7 @@ layers: $(VENV)/.tested
 
 test-alyx: $(VENV)/.tested
 	@test -n "$(ALYX_URL)" || { echo "usage: make test-alyx ALYX_URL=http://… ALYX_USER=… ALYX_PASSWORD=…" >&2; exit 2; }
-	ALYX_URL="$(ALYX_URL)" ALYX_USER="$(ALYX_USER)" ALYX_PASSWORD="$(ALYX_PASSWORD)" $(BIN)/python -m pytest tests/contract
+	@ALYX_URL="$(ALYX_URL)" ALYX_USER="$(ALYX_USER)" ALYX_PASSWORD="$(ALYX_PASSWORD)" $(BIN)/python -m pytest tests/contract
 
 mutants: $(VENV)/.tested
 	$(BIN)/python tests/mutants/run.py $(ONLY)
