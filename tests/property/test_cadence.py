@@ -30,8 +30,14 @@ def test_ruling_01_a_start_looks_at_each_within_its_interval(
     id_: int, age: float, seen: float | None, now: float
 ) -> None:
     due = cadence.first(id_, age, seen, now)
-    assert now <= due.times <= now + cadence.times_every(age)
+    assert now <= due.times <= now + cadence.first_within(age, seen) <= now + cadence.times_every(age)
     assert now <= due.files <= now + cadence.files_every(age)
+
+
+@given(st.floats(-1e6, DAY, exclude_max=True), st.none() | st.floats(0.0, 1e6))
+def test_ruling_01_what_nobody_saw_since_it_was_complete_is_seen_in_minutes(age: float, seen: float | None) -> None:
+    unseen = seen is None or seen > age
+    assert cadence.first_within(age, seen) == (10 * 60 if unseen else HOUR)
 
 
 @given(IDS, AGES, NOWS, st.booleans())
@@ -53,7 +59,7 @@ def test_ruling_01_after_a_start_no_moment_has_much_more_than_its_share(
 ) -> None:
     sessions = 2000
     due = [cadence.first(first_id + number, age, seen, 0.0) for number in range(sessions)]
-    tenth = cadence.times_every(age) / 10
+    tenth = cadence.first_within(age, seen) / 10
     shares = [0] * 10
     for one in due:
         shares[min(9, int(one.times / tenth))] += 1

@@ -13,6 +13,8 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 YOUNG = 30 * DAY  # for so long a session is looked at as often as ever
 RAREST_TIMES = 24 * HOUR  # a folder's own time is asked for at least so often, whatever the age …
 RAREST_FILES = 30 * DAY  # … and so is that of every file
+FIRST = 10 * MINUTE  # to the first look at a session that was complete a short time ago …
+LATELY = DAY  # … that is: for so long
 SPREAD = 0.25  # of an interval: so much earlier than it would have to be is a session looked at
 _GOLDEN = 0.6180339887498949  # multiples of it, without their whole part, lie evenly wherever one stops
 
@@ -58,11 +60,21 @@ def first(session_id: int, age: float, seen: float | None, now: float) -> Due:
         Monotonic seconds.
     """
     turn = place(session_id)
-    times, files = times_every(age), files_every(age)
+    times, files = first_within(age, seen), files_every(age)
     if seen is None:
         return Due(now + turn * times, now + turn * times)
     # What is overdue has its place in a whole interval from now on: a start after a long holiday is no rush either.
     return Due(now + turn * times, max(now + turn * files, now + files - max(0.0, seen)))
+
+
+def first_within(age: float, seen: float | None) -> float:
+    """Return the longest time to the first look at the times of a session's folders in a life of the daemon, in seconds.
+
+    What came after the archive's own look at the folder, and while no daemon ran to hear of it, is seen by that look
+    only. So a session that nobody looked at since it was complete does not wait for an hour.
+    """
+    is_news = (seen is None or seen > age) and age < LATELY
+    return FIRST if is_news else times_every(age)
 
 
 def after(session_id: int, age: float, due: Due, now: float, *, files: bool) -> Due:
