@@ -265,7 +265,8 @@ def test_events_up_to_now_end_by_themselves(served: Served) -> None:
 
 def test_events_are_followed_as_they_happen(served: Served) -> None:
     served.world.found()
-    stream = served.client.stream("/v1/events", follow=True)
+    newest = served.world.context.journal.last_event()
+    stream = served.client.stream("/v1/events", follow=True, since=newest)
     seen: list[dict[str, Any]] = []
     ends: list[str] = []
 
