@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,34 +16,12 @@ from labferry.engine.globus.lane import FILL_EVERY
 from labferry.engine.reports.status import current_conditions
 from labferry.model import JobState, Stage
 from labferry.sandbox.seed import LOCAL_ENDPOINT, SERVER_ENDPOINT
-from support.globus import DATASETS, GlobusBench, while_held
+from support.globus import DATASETS, PATH, WHEEL, GlobusBench, Make, while_held
 
-PATH = "KS005/2026-03-02/001"
 OTHER_LAB = "ZM_1150/2026-03-02/001"
-WHEEL = "alf/_ibl_wheel.position.npy"
 ALL_MARKED = dict.fromkeys((name.rpartition("/")[2] for name in DATASETS), True)
 NONE_MARKED = dict.fromkeys(ALL_MARKED, False)
 PLAIN = {'naming = "alyx"\nrepository = "auto"': 'naming = "plain"\nrepository = ""', 'path = "auto"': 'path = "/all"'}
-
-Make = Callable[..., GlobusBench]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    made: list[GlobusBench] = []
-
-    def open_bench(**options: Any) -> GlobusBench:
-        made.append(GlobusBench(tmp_path, **options))
-        return made[-1]
-
-    yield open_bench
-    for bench in made:
-        bench.close()
-
-
-@pytest.fixture
-def bench(make: Make) -> GlobusBench:
-    return make()
 
 
 def plant(bench: GlobusBench, **facts: object) -> None:

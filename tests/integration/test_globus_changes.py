@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,37 +14,19 @@ from labferry.engine.reports.status import current_conditions
 from labferry.journal.rows import SessionRow
 from labferry.model import JobState, Stage
 from labferry.sandbox.seed import LOCAL_ENDPOINT, SERVER_ENDPOINT
-from support.globus import DATASETS, POLL, GlobusBench, while_held
+from support.globus import DATASETS, PATH, POLL, SECOND, WHEEL, GlobusBench, Make, while_held
 from support.stages import FILES
 
-PATH = "KS005/2026-03-02/001"
-SECOND = "KS005/2026-03-02/002"
-WHEEL = "alf/_ibl_wheel.position.npy"
 LATE = {"alf/_ibl_wheel.timestamps.npy": b"late"}
 NOT_MARKED = {name.rpartition("/")[2]: False for name in DATASETS}
 SERVER = 'path = "auto"'
 
-Make = Callable[..., GlobusBench]
-
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    made: list[GlobusBench] = []
-
-    def open_bench(**options: Any) -> GlobusBench:
-        made.append(GlobusBench(tmp_path, **options))
-        return made[-1]
-
+def make(make: Make) -> Iterator[Make]:
     with capture_logs() as logs:
-        yield open_bench
-    for bench in made:
-        bench.close()
+        yield make
     assert [record for record in logs if record["log_level"] in {"error", "critical"}] == []
-
-
-@pytest.fixture
-def bench(make: Make) -> GlobusBench:
-    return make()
 
 
 def finish(bench: GlobusBench) -> None:

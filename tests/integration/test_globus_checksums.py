@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,18 +10,9 @@ from labferry.archive.globus.faults import refuses_checksum
 from labferry.engine.reports.sessions import show
 from labferry.journal.rows import SessionRow
 from labferry.sandbox.seed import SERVER_ENDPOINT
-from support.globus import DATASETS, GlobusBench
+from support.globus import DATASETS, PATH, SECOND, WHEEL, GlobusBench
 
-PATH, SECOND = "KS005/2026-03-02/001", "KS005/2026-03-02/002"
-WHEEL = "alf/_ibl_wheel.position.npy"
 ALONE = "transferred by Globus alone, no MD5"
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[GlobusBench]:
-    bench = GlobusBench(tmp_path)
-    yield bench
-    bench.close()
 
 
 def without_md5(bench: GlobusBench) -> int:

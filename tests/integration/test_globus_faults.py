@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
-from structlog.testing import capture_logs
 
 from labferry.engine.dependencies import Health
 from labferry.engine.globus.hindrances import GRACE, REPEATED
@@ -16,41 +11,12 @@ from labferry.engine.reports.status import current_conditions
 from labferry.errors import CODES
 from labferry.model import JobState
 from labferry.sandbox.seed import SERVER_ENDPOINT
-from support.globus import DATASETS, GlobusBench
+from support.globus import DATASETS, PATH, SECOND, WHEEL, GlobusBench
 from support.trouble import Logs, dependency, explained, pass_time, require_archived, said
 from support.wait import wait_until
 
-PATH = "KS005/2026-03-02/001"
-SECOND = "KS005/2026-03-02/002"
 THIRD = "KS005/2026-03-02/003"
-WHEEL = "alf/_ibl_wheel.position.npy"
 DAY = 86_400.0
-
-Make = Callable[..., GlobusBench]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    made: list[GlobusBench] = []
-
-    def open_bench(**options: Any) -> GlobusBench:
-        made.append(GlobusBench(tmp_path, **options))
-        return made[-1]
-
-    yield open_bench
-    for bench in made:
-        bench.close()
-
-
-@pytest.fixture
-def bench(make: Make) -> GlobusBench:
-    return make()
-
-
-@pytest.fixture
-def logs() -> Iterator[Logs]:
-    with capture_logs() as records:
-        yield records
 
 
 def travelled(bench: GlobusBench) -> list[set[str]]:

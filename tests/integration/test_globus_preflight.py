@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from labferry.engine.dependencies import Health
 from labferry.engine.globus.preflight import LOOK_EVERY
@@ -16,38 +14,10 @@ from labferry.engine.reports.doctor import doctor
 from labferry.engine.reports.status import current_conditions
 from labferry.model import JobState, Stage
 from labferry.sandbox.seed import LOCAL_ENDPOINT, SERVER_ENDPOINT
-from support.globus import GlobusBench
+from support.globus import PATH, SECOND, GlobusBench, Make
 from support.trouble import Logs, dependency, explained, pass_time, require_archived, said
 
-PATH = "KS005/2026-03-02/001"
-SECOND = "KS005/2026-03-02/002"
 HOUR = 3600.0
-
-Make = Callable[..., GlobusBench]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    made: list[GlobusBench] = []
-
-    def open_bench(**options: Any) -> GlobusBench:
-        made.append(GlobusBench(tmp_path, **options))
-        return made[-1]
-
-    yield open_bench
-    for bench in made:
-        bench.close()
-
-
-@pytest.fixture
-def bench(make: Make) -> GlobusBench:
-    return make()
-
-
-@pytest.fixture
-def logs() -> Iterator[Logs]:
-    with capture_logs() as records:
-        yield records
 
 
 def left_behind(bench: GlobusBench) -> list[Path]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from labferry.journal.rows import SessionRow
 from labferry.model import JobState, Stage
-from support.globus import DATASETS, GlobusBench
+from support.globus import DATASETS, PATH, WHEEL, GlobusBench, Make
 
-PATH = "KS005/2026-03-02/001"
-WHEEL = "alf/_ibl_wheel.position.npy"
 CAMERA = "raw_video_data/_iblrig_leftCamera.timestamps.ssv"
 LATE = {"alf/_ibl_wheel.timestamps.npy": b"late"}
 UNREGISTERED = {
@@ -21,26 +17,6 @@ UNREGISTERED = {
     'path = "auto"': 'path = "/all"',
     'layout = "ibl"': 'layout = "ibl"\nregister = false',
 }
-
-Make = Callable[..., GlobusBench]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    made: list[GlobusBench] = []
-
-    def open_bench(**options: Any) -> GlobusBench:
-        made.append(GlobusBench(tmp_path, **options))
-        return made[-1]
-
-    yield open_bench
-    for bench in made:
-        bench.close()
-
-
-@pytest.fixture
-def bench(make: Make) -> GlobusBench:
-    return make()
 
 
 def place_of(bench: GlobusBench, session: SessionRow, name: str) -> Path:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
 import httpx
 import pytest
-from structlog.testing import capture_logs
 
 from labferry.engine.dependencies import Health
 from labferry.engine.globus.batches import items_to_carry
@@ -17,40 +12,10 @@ from labferry.engine.globus.filling import CONFLICT_WAIT
 from labferry.errors import UnavailableError
 from labferry.model import JobState
 from labferry.sandbox.seed import LOCAL_ENDPOINT, SERVER_ENDPOINT
-from support.globus import DATASETS, POLL, GlobusBench, while_held
+from support.globus import DATASETS, PATH, POLL, SECOND, WHEEL, GlobusBench, Make, while_held
 from support.trouble import Logs, dependency, explained, pass_time, require_archived, said
 
-PATH = "KS005/2026-03-02/001"
-SECOND = "KS005/2026-03-02/002"
-WHEEL = "alf/_ibl_wheel.position.npy"
 DAY = 86_400.0
-
-Make = Callable[..., GlobusBench]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    made: list[GlobusBench] = []
-
-    def open_bench(**options: Any) -> GlobusBench:
-        made.append(GlobusBench(tmp_path, **options))
-        return made[-1]
-
-    yield open_bench
-    for bench in made:
-        bench.close()
-
-
-@pytest.fixture
-def bench(make: Make) -> GlobusBench:
-    return make()
-
-
-@pytest.fixture
-def logs() -> Iterator[Logs]:
-    with capture_logs() as records:
-        yield records
-
 
 # --- our login -----------------------------------------------------------------------------------------------------
 

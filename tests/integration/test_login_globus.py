@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,11 @@ import globus_sdk
 import httpx
 import pytest
 from globus_sdk.transport import RetryConfig
-from structlog.testing import capture_logs
 
 from labferry.archive.globus.tokens import TokenStore
 from labferry.engine import operations
-from labferry.engine.dependencies import Dependency, Health
+from labferry.engine.dependencies import Health
 from labferry.engine.reports import globus_login
-from labferry.engine.reports.explain_session import explain_session
 from labferry.engine.reports.status import current_conditions
 from labferry.errors import LabferryError
 from labferry.journal.rows import SessionRow
@@ -26,25 +23,16 @@ from labferry.sandbox.globus.auth import CLIENT_ID, NATIVE_CLIENT_ID
 from labferry.sandbox.seed import LOCAL_ENDPOINT, SERVER_ENDPOINT
 from labferry.service.assembly import globus_access
 from support.browser import PERSON, asked_for, click
-from support.globus import GlobusBench
+from support.globus import SECOND, GlobusBench, Make
+from support.trouble import Logs, dependency, explained, pass_time
 
-SECOND = "KS005/2026-03-02/002"
 GRANTS = "oauth2/token"
 ADA, BEN = "ada@lab.example", "ben@lab.example"
-Logs = list[Any]
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[GlobusBench]:
-    bench = GlobusBench(tmp_path, **PERSON)
-    yield bench
-    bench.close()
-
-
-@pytest.fixture
-def logs() -> Iterator[Logs]:
-    with capture_logs() as records:
-        yield records
+def bench(make: Make) -> GlobusBench:
+    return make(**PERSON)
 
 
 def log_in(bench: GlobusBench, *, replace: bool = False, **more: str) -> dict[str, Any]:
@@ -67,25 +55,8 @@ def revoke_everything(bench: GlobusBench) -> None:
     answer.raise_for_status()
 
 
-def dependency(bench: GlobusBench, name: str = "globus") -> Dependency:
-    return next(one for one in bench.context.dependencies.snapshot() if one.name == name)
-
-
-def told(bench: GlobusBench, session: SessionRow) -> tuple[str, str]:
-    row = bench.journal.sessions.get(session.id)
-    assert row is not None
-    found = explain_session(bench.context, bench.live, row)
-    return found.verdict.value, found.code
-
-
 def alerts(logs: Logs) -> list[str]:
     return [record["dependency"] for record in logs if record["event"] == "dependency_down"]
-
-
-def pass_time(bench: GlobusBench, seconds: float) -> None:
-    for _ in range(int(seconds / 60.0)):
-        bench.clock.pass_by(60.0)
-        bench.work()
 
 
 def store(bench: GlobusBench) -> TokenStore:
@@ -114,7 +85,7 @@ def test_map_08_without_a_login_there_is_one_alert_and_nothing_is_tried(bench: G
     (line,) = [record for record in logs if record["event"] == "dependency_down"]
     assert "`labferry login globus`" in line["hint"]
     assert [bench.archive_job(one).attempts for one in sessions] == attempts
-    assert [told(bench, one) for one in sessions] == [("waiting_dependency", "globus_login")] * 2
+    assert [explained(bench, one) for one in sessions] == [("waiting_dependency", "globus_login")] * 2
     (condition,) = [one for one in current_conditions(bench.context, bench.live) if one.code == "dependency_login"]
     assert "`labferry login globus`" in condition.text
     assert bench.count("/v2/") + bench.count("/v0.10/") == 0, "nobody is bothered"
@@ -149,7 +120,7 @@ def test_map_08_a_store_that_is_damaged_is_a_login_that_is_needed(bench: GlobusB
     Path(store(bench).path).write_bytes(content)
     _, session = bench.registered()
     pass_time(bench, 120.0)
-    assert told(bench, session) == ("waiting_dependency", "globus_login")
+    assert explained(bench, session) == ("waiting_dependency", "globus_login")
     assert "tokens.json" in dependency(bench).detail
     log_in(bench)
     require_archived(bench, session)
@@ -184,7 +155,7 @@ def test_map_08_a_revoked_token_is_one_alert_and_no_submission(bench: GlobusBenc
     assert bench.count("POST /v0.10/transfer") == submissions
     job = bench.archive_job(second)
     assert (job.attempts, job.failures) == (attempts + 1, 0), "only the one that met it"
-    assert told(bench, second) == ("waiting_dependency", "globus_login")
+    assert explained(bench, second) == ("waiting_dependency", "globus_login")
     log_in_elsewhere(bench)
     require_archived(bench, second)
     assert alerts(logs) == ["globus"]
@@ -272,7 +243,7 @@ def test_map_08_a_mapped_collection_gets_its_consent_in_a_second_step(bench: Glo
     assert dependency(bench, "archive:server").state is Health.NEEDS_LOGIN
     assert SERVER_ENDPOINT in dependency(bench, "archive:server").detail
     assert (alerts(logs), bench.tasks()) == (["archive:server"], [])
-    assert told(bench, session) == ("waiting_dependency", "globus_login")
+    assert explained(bench, session) == ("waiting_dependency", "globus_login")
     begun = operations.begin_login(bench.context, replace=False)
     scope = asked_for(begun["url"])["scope"]
     assert f"[*https://auth.globus.org/scopes/{SERVER_ENDPOINT}/data_access]" in scope
@@ -404,10 +375,8 @@ def test_map_08_an_auth_that_is_down_during_the_exchange_is_said(bench: GlobusBe
 
 
 @pytest.fixture
-def application(tmp_path: Path) -> Iterator[GlobusBench]:
-    bench = GlobusBench(tmp_path)
-    yield bench
-    bench.close()
+def application(make: Make) -> GlobusBench:
+    return make()
 
 
 def test_map_08_an_application_says_who_must_be_let_in(application: GlobusBench) -> None:

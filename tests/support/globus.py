@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,6 +24,9 @@ from support.wait import wait_until
 
 POLL = 1.0  # seconds, of the sandbox's configuration
 MOST_TURNS = 200
+PATH = "KS005/2026-03-02/001"
+SECOND = "KS005/2026-03-02/002"
+WHEEL = "alf/_ibl_wheel.position.npy"
 DATASETS = {name: content for name, content in FILES.items() if name not in {"notes.txt", "raw_session.flag"}}
 
 
@@ -102,9 +105,7 @@ class GlobusBench(StageBench):
 
     # --- sessions -----------------------------------------------------------------------------------------
 
-    def registered(
-        self, path: str = "KS005/2026-03-02/001", files: Mapping[str, bytes] = FILES
-    ) -> tuple[Path, SessionRow]:
+    def registered(self, path: str = PATH, files: Mapping[str, bytes] = FILES) -> tuple[Path, SessionRow]:
         """Write a session and let everything be done but its archive job."""
         folder, session = self.write(path, files)
         for stage in (Stage.RESOLVE, Stage.SEAL, Stage.REGISTER, Stage.SEAL):
@@ -112,9 +113,7 @@ class GlobusBench(StageBench):
             assert move.state is not JobState.BLOCKED, move
         return folder, session
 
-    def submitted(
-        self, path: str = "KS005/2026-03-02/001", files: Mapping[str, bytes] = FILES
-    ) -> tuple[Path, SessionRow]:
+    def submitted(self, path: str = PATH, files: Mapping[str, bytes] = FILES) -> tuple[Path, SessionRow]:
         """Write a session and let the lane submit a task with it."""
         folder, session = self.registered(path, files)
         self.work()
@@ -228,6 +227,9 @@ class GlobusBench(StageBench):
         file = Path(self.context.config.state_dir) / "journal.sqlite"
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
             return connection.execute(sql, values).fetchall()
+
+
+Make = Callable[..., GlobusBench]  # takes what a bench takes, but its directory
 
 
 @contextmanager
