@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from labferry.control.api import Api, Request, Stream
+from labferry.control.api import Api
+from labferry.control.messages import Request, Stream
 from labferry.control.peers import Peer
 from labferry.engine.archive import ArchiveStage
 from labferry.engine.reports.sessions import show

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from labferry.cli.evidence import evidence_lines
-from labferry.control.api import Api, Reply, Request
+from labferry.control.api import Api
+from labferry.control.messages import Reply, Request
 from labferry.control.peers import Peer
 from labferry.engine.reports.sessions import show
 from labferry.engine.reports.verify import verify

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from labferry.control.api import Request, failure
+from labferry.control.messages import Request, failure
 from labferry.control.server import ControlServer, bind_socket
 from labferry.engine.reports.verify import LONGEST, LONGEST_DEEP, verify
 from labferry.errors import BlockedError, LabferryError, NotYetError

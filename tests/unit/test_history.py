@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from labferry.config import Detection
-from labferry.control.api import Api, Reply, Request
+from labferry.control.api import Api
+from labferry.control.messages import Reply, Request
 from labferry.control.peers import Peer
 from labferry.engine import operations
 from labferry.engine.history.allowance import AT_ONCE, RATE, Allowance

@@ -23,8 +23,9 @@ from urllib.parse import parse_qsl
 import structlog
 
 from labferry import __version__
-from labferry.control.api import NDJSON, Api, Reply, Request, Stream, failure
+from labferry.control.api import Api
 from labferry.control.listening import bind_socket
+from labferry.control.messages import NDJSON, Reply, Request, Stream, failure
 from labferry.control.peers import Peer, peer_of
 from labferry.engine.context import Context
 from labferry.engine.reports.live import LiveState
