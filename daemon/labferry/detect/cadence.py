@@ -68,7 +68,7 @@ def first(session_id: int, age: float, seen: float | None, now: float) -> Due:
 
 
 def first_within(age: float, seen: float | None) -> float:
-    """Return the longest time to the first look at the times of a session's folders in a life of the daemon, in seconds.
+    """Return the longest time to the first look at a session's folders in a life of the daemon, in seconds.
 
     What came after the archive's own look at the folder, and while no daemon ran to hear of it, is seen by that look
     only. So a session that nobody looked at since it was complete does not wait for an hour.
