@@ -310,7 +310,7 @@ def test_a_collection_that_is_offline_means_try_later(globus_lab: Lab) -> None:
         lab.write(PATH)
         lab.wait_for("archived")
         lab.add_fault(action="collection", becomes="offline")
-        assert refused(lab, PATH, code=75)["code"] == "target_missing"
+        assert refused(lab, PATH, code=75)["code"] == "collection_offline"
 
 
 # --- moved by Alyx ----------------------------------------------------------------------------------------
