@@ -41,7 +41,8 @@ def test_no_question_about_tasks_looks_at_everything_there_ever_was(journal: Jou
     assert scanned(journal, TASKS[name]) == []
 
 
-@pytest.mark.parametrize("name", sorted(set(TRANSFERS) - {"totals", "insert_item"}))
+# `held` is asked of an archive that is empty only, which no archive in use is.
+@pytest.mark.parametrize("name", sorted(set(TRANSFERS) - {"totals", "insert_item", "held"}))
 def test_no_question_about_transfers_looks_at_everything_there_ever_was(journal: Journal, name: str) -> None:
     assert scanned(journal, TRANSFERS[name]) == []
 

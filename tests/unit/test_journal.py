@@ -286,7 +286,13 @@ def test_a_transfer_is_planned_before_and_verified_item_by_item(journal: Journal
     (row,) = journal.files.of_session(session.id)
     job = claim(journal, Stage.RESOLVE)
     transfer = journal.transfers.plan(job.id, "nas", b"/nas", "lf-1", [NewItem(row.id, b"x/a.npy", 5, "0" * 32)])
-    assert journal.transfers.totals() == {"active": 1, "bytes_done": 0, "bytes_total": 5}
+    assert journal.transfers.totals() == {
+        "active": 1,
+        "bytes_done": 0,
+        "bytes_total": 5,
+        "files_done": 0,
+        "files_total": 1,
+    }
     with pytest.raises(sqlite3.IntegrityError):
         journal.transfers.marked(transfer.id, row.id)  # never marked before it is verified
     journal.transfers.verified(transfer.id, [(b"x/a.npy", "copied")])
