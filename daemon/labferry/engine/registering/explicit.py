@@ -12,6 +12,7 @@ from labferry.engine.context import Context
 from labferry.engine.registering.wish import Wish
 from labferry.engine.reports.places import spellings
 from labferry.engine.seal import registration_rules
+from labferry.engine.settled import require_settled
 from labferry.errors import LabferryError
 from labferry.journal.rows import SessionRow
 from labferry.model import FileFate, JobKind, path_fields, show_path
@@ -64,17 +65,7 @@ def require_registrable(context: Context, row: SessionRow) -> None:
             f"{name} is below root {row.root}, which is archived without registration.",
             "Set `register = true` of the root.",
         )
-    context.folder_of(row)
-    if row.history is not None:
-        raise LabferryError(
-            "not_settled", f"{name} is history: it is left alone.", f"`labferry backlog release {name}` changes that."
-        )
-    if row.complete_at is None:
-        raise LabferryError(
-            "not_settled",
-            f"{name} is not complete: {row.wait_why or 'it is being looked at'}.",
-            f"`labferry explain {name}` says what it waits for; it is registered by itself then.",
-        )
+    require_settled(context, row, "registered")
 
 
 def wished_files(context: Context, row: SessionRow, names: Sequence[str]) -> frozenset[bytes]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from labferry.engine.asked import Asked
 from labferry.engine.context import Context
+from labferry.engine.settled import require_settled
 from labferry.errors import LabferryError
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.model import JobKind, JobState, path_fields, show_path
@@ -59,17 +60,7 @@ def require_archivable(context: Context, row: SessionRow) -> None:
     name = show_path(row.path)
     if not context.root_of(row).archive:
         raise LabferryError("no_archive", f"Root {row.root} of {name} names no archive.", "Set `archive` of the root.")
-    context.folder_of(row)
-    if row.history is not None:
-        raise LabferryError(
-            "not_settled", f"{name} is history: it is left alone.", f"`labferry backlog release {name}` changes that."
-        )
-    if row.complete_at is None:
-        raise LabferryError(
-            "not_settled",
-            f"{name} is not complete: {row.wait_why or 'it is being looked at'}.",
-            f"`labferry explain {name}` says what it waits for; it is archived by itself then.",
-        )
+    require_settled(context, row, "archived")
 
 
 def _is_open(job: JobRow, row: SessionRow) -> bool:
