@@ -366,6 +366,7 @@ def test_pause_resume_and_rescan(served: Served) -> None:
         ("/v1/jobs/retry", [], 400, "bad_request"),
         ("/v1/pause", {"lane": "detect"}, 400, "bad_request"),
         ("/v1/rescan", {"root": "lost"}, 400, "bad_request"),
+        ("/v1/rescan", {"accept_missing": True}, 400, "bad_request"),
         ("/v1/jobs/forget", {}, 404, "not_found"),
     ],
 )

@@ -221,6 +221,58 @@ def test_most_sessions_disappearing_at_once_freezes_the_root(watch: Watch) -> No
     assert not any(row.state is SessionState.VANISHED for row in watch.journal.sessions.all())
 
 
+def tidied_up(watch: Watch) -> None:
+    """Let an archived past be deleted: eight of twenty sessions at once."""
+    for number in range(1, 21):
+        watch.make(f"KS005/2024-03-01/{number:03d}")
+    watch.turns(SCAN + QUIET + 10)
+    for number in range(1, 9):
+        shutil.rmtree(watch.root / f"KS005/2024-03-01/{number:03d}")
+    watch.turns(3 * SCAN)
+
+
+def test_done_09_after_many_sessions_were_deleted_new_ones_are_found_all_the_same(watch: Watch) -> None:
+    tidied_up(watch)
+    watch.restart()
+    watch.make("KS006/2024-03-02/001")
+    watch.turns(2 * SCAN + QUIET + 10)
+    assert watch.session("KS006/2024-03-02/001").state is SessionState.COMPLETE
+    (facts,) = watch.lane.facts()
+    assert (facts.frozen, vanished(watch)) == (False, 0), "what is missing waits for a person's word"
+    assert "sessions disappeared at once" in facts.problem
+    assert "`labferry rescan s0 --accept-missing`" in facts.problem
+
+
+def test_done_09_what_is_missing_has_vanished_on_an_operators_word(watch: Watch) -> None:
+    tidied_up(watch)
+    watch.lane.rescan("s0")
+    watch.turn()
+    assert vanished(watch) == 0, "a scan alone says nothing"
+    watch.lane.rescan("s0", accept_missing=True)
+    watch.turn()
+    assert (vanished(watch), watch.problem) == (8, "")
+    for number in range(9, 17):
+        shutil.rmtree(watch.root / f"KS005/2024-03-01/{number:03d}")
+    watch.turns(3 * SCAN)
+    assert vanished(watch) == 8, "the word was good for one scan"
+
+
+def test_done_09_an_operators_word_does_not_empty_a_root_that_is_away(watch: Watch) -> None:
+    for number in range(1, 9):
+        watch.make(f"KS005/2024-03-01/{number:03d}")
+    watch.turns(SCAN + QUIET + 10)
+    disk = watch.root.rename(watch.root.parent / "disk")
+    for away in (lambda: None, watch.root.mkdir):
+        away()
+        watch.lane.rescan("s0", accept_missing=True)
+        watch.turns(SCAN)
+        assert (watch.lane.facts()[0].frozen, vanished(watch)) == (True, 0)
+    watch.root.rmdir()
+    disk.rename(watch.root)
+    watch.turns(2 * SCAN)
+    assert (watch.lane.facts()[0].frozen, watch.problem, vanished(watch)) == (False, "", 0)
+
+
 def test_ruling_03_a_root_that_was_given_another_name_is_told_of_and_left_alone(watch: Watch) -> None:
     watch.make()
     watch.turns(SCAN + QUIET + 10)

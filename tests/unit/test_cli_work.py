@@ -64,6 +64,7 @@ def test_no_jobs_is_an_answer(daemon: ControlStub, arguments: tuple[str, ...], s
         (("resume", "--lane", "register"), "/v1/resume", {"lane": "register"}),
         (("rescan",), "/v1/rescan", {"root": None}),
         (("rescan", "s0"), "/v1/rescan", {"root": "s0"}),
+        (("rescan", "s0", "--accept-missing"), "/v1/rescan", {"root": "s0", "accept_missing": True}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -22,7 +22,7 @@ MD5 = "0" * 32
 # What every schema so far can hold: one session registered and on its way to an archive, another one archived.
 ROWS = f"""
 INSERT INTO instance VALUES ('life', 77, '0.1', 100, 200);
-INSERT INTO root VALUES ('s0', X'2F64617461', 'ibl', 100);
+INSERT INTO root (name, path, layout, first_contact_at) VALUES ('s0', X'2F64617461', 'ibl', 100);
 INSERT INTO session (id, root, path, layout, subject, date, number, eid, first_seen_at, complete_at, generation,
   sealed_generation, updated_at)
 VALUES (1, 's0', X'4B533030352FFF', 'ibl', 'KS005', '2019-04-02', 1, 'an-eid', 100, 110, 1, 1, 110),

@@ -37,10 +37,14 @@ def resume(client: ControlClient, as_json: bool, lane: str | None) -> None:
 
 @click.command("rescan")
 @click.argument("root", required=False)
+@click.option(
+    "--accept-missing", is_flag=True, help="The sessions of ROOT that are not found then are gone, however many."
+)
 @asks_daemon
-def rescan(client: ControlClient, as_json: bool, root: str | None) -> None:
+def rescan(client: ControlClient, as_json: bool, root: str | None, accept_missing: bool) -> None:
     """Look for sessions now, below ROOT (its name) or below all roots."""
-    answer(client.post("/v1/rescan", {"root": root}), as_json, _rescan_lines)
+    accepting = {"accept_missing": True} if accept_missing else {}
+    answer(client.post("/v1/rescan", {"root": root, **accepting}), as_json, _rescan_lines)
 
 
 def _paused_lines(data: dict[str, Any]) -> Iterator[str]:

@@ -81,5 +81,5 @@ class Api:
 def _loggable(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of an order is worth a line in the log."""
     which = ("session", "all", "code", "lane", "root", "subject", "limit", "service")
-    worth = (*which, "raw", "files", "overwrite", "dry_run", "replace", "trust_size")
+    worth = (*which, "raw", "files", "overwrite", "dry_run", "replace", "trust_size", "accept_missing")
     return {name: body[name] for name in worth if name in body}

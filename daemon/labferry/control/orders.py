@@ -54,7 +54,9 @@ class Orders:
             "/v1/login": lambda r: operations.log_in(context, text_of(r.body, "service")),
             "/v1/login/start": lambda r: operations.begin_login(context, replace=r.body.get("replace") is True),
             "/v1/login/finish": lambda r: operations.finish_login(context, needed_text(r.body, "auth_code")),
-            "/v1/rescan": lambda r: operations.rescan(context, live, text_of(r.body, "root")),
+            "/v1/rescan": lambda r: operations.rescan(
+                context, live, text_of(r.body, "root"), accept_missing=r.body.get("accept_missing") is True
+            ),
         }
 
     def _register(self, request: Request) -> dict[str, Any]:

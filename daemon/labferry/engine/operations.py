@@ -124,19 +124,25 @@ def pause(live: LiveState, lane: str, paused: bool) -> dict[str, Any]:
     return {"paused": live.paused()}
 
 
-def rescan(context: Context, live: LiveState, root: str) -> dict[str, Any]:
+def rescan(context: Context, live: LiveState, root: str, *, accept_missing: bool = False) -> dict[str, Any]:
     """Scan one root, or all, as soon as possible.
+
+    With `accept_missing` the sessions of a root that this scan does not find are gone for good, however many they are.
 
     Raises
     ------
     LabferryError
-        `bad_request`: no such root.
+        `bad_request`: no such root, or what is missing is to be accepted of all roots at once.
     """
     names = [one.name for one in context.config.roots if root in {"", one.name}]
     if root and not names:
         known = ", ".join(one.name for one in context.config.roots)
         raise LabferryError("bad_request", f"There is no root {root!r}.", f"Roots are {known}.")
-    live.detect.rescan(root or None)
+    if accept_missing and not root:
+        raise LabferryError(
+            "bad_request", "What is missing is accepted of one root only.", "Name the root: `labferry status` has them."
+        )
+    live.detect.rescan(root or None, accept_missing=accept_missing)
     return {"roots": names}
 
 

@@ -111,6 +111,14 @@ class Sessions:
 
     # --- what detection saw -------------------------------------------------------------------------------
 
+    def device_of_root(self, name: str) -> int | None:
+        """Return the number of the file system that a root was on when nothing was missing; None: not known."""
+        return next((row["device"] for row in self._db.read(_SQL["device_of_root"], {"name": name})), None)
+
+    def root_is_on(self, name: str, device: int) -> None:
+        """Remember the number of the file system that a root is on."""
+        self._write("root_is_on", name=name, device=device)
+
     def meet_root(self, name: str, path: bytes, layout: str) -> float:
         """Remember a root; its name is its identity, the path may change. Return when it was first met."""
         values = {"name": name, "path": path, "layout": layout, "now": self._clock.now()}

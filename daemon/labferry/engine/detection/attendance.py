@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import structlog
 
@@ -23,22 +24,57 @@ SHARE = 0.2  # … or this share of a root's sessions
 Found = dict[bytes, Session]
 
 
+class Judgement(NamedTuple):
+    """What may be concluded from a scan.
+
+    Attributes
+    ----------
+    why : str
+        Why nothing is concluded from what is missing; empty when all is as it should be.
+    frozen : bool
+        And nothing from what is there either: it may be another disk.
+    """
+
+    why: str = ""
+    frozen: bool = False
+
+
+AS_EXPECTED = Judgement()
+
+
 def wanted(state: RootState, result: ScanResult) -> Found:
     """Return the sessions that a scan found, by path, without those of subjects that are left out."""
     return {one.path: one for one in result.found if one.subject not in state.root.exclude_subjects}
 
 
-def why_frozen(state: RootState, result: ScanResult, found: Found) -> str:
-    """Say why a root is left as it is: gone, renamed, or without most of its sessions (unmounted). Empty: go on."""
+def judge(state: RootState, result: ScanResult, found: Found, *, accepted: bool = False) -> Judgement:
+    """Say what may be concluded from a scan.
+
+    A root that is gone, renamed or empty is left as it is, and so is another disk in its place. Where many sessions are
+    missing from the disk that the root was on before, somebody may have tidied up: what is there is taken up, and what
+    is missing waits for a person's word (`accepted`).
+    """
     if result.problem or state.renamed:
-        return result.problem or state.renamed
+        return Judgement(result.problem or state.renamed, frozen=True)
     present = [path for path, (_, there) in state.known.items() if there]
     missing = sum(path not in found for path in present)
-    if present and missing > FEW and missing > SHARE * len(present):
-        return f"{missing} of {len(present)} sessions disappeared at once: is the disk mounted?"
-    if present and missing and _is_empty(state.path):
-        return f"the folder is empty and {missing} sessions were here: is the disk mounted?"
-    return ""
+    if missing and _is_empty(state.path):
+        return Judgement(f"the folder is empty and {missing} sessions were here: is the disk mounted?", frozen=True)
+    if missing > FEW and missing > SHARE * len(present) and not accepted:
+        why = (
+            f"{missing} of {len(present)} sessions disappeared at once: is the disk mounted? "
+            f"If they are gone for good: `labferry rescan {state.root.name} --accept-missing`"
+        )
+        return Judgement(why, frozen=state.device is None or device_of(state.path) != state.device)
+    return AS_EXPECTED
+
+
+def device_of(root: bytes) -> int | None:
+    """Return the number of the file system that a root is on; None when that cannot be told."""
+    try:
+        return os.stat(root).st_dev
+    except OSError:
+        return None
 
 
 def _is_empty(root: bytes) -> bool:
@@ -85,15 +121,23 @@ def meet_sessions(state: RootState, found: Found, journal: Journal, settings: De
         _log.info("sessions_found", root=state.root.name, sessions=len(new), history=old)
 
 
-def miss_sessions(state: RootState, found: Found, journal: Journal) -> None:
-    """Note what was not found; after two scans in a row a session has vanished."""
+def miss_sessions(state: RootState, found: Found, journal: Journal, *, accepted: bool = False) -> None:
+    """Note what was not found; after two scans in a row, or on a person's word, a session has vanished."""
     for path, (session_id, there) in list(state.known.items()):
         if not there or path in found:
             state.misses.pop(path, None)
             continue
         state.misses[path] = state.misses.get(path, 0) + 1
-        if state.misses[path] >= MISSES_BEFORE_VANISHED:
+        if accepted or state.misses[path] >= MISSES_BEFORE_VANISHED:
             del state.misses[path]
             journal.sessions.vanished(session_id)
             state.known[path] = (session_id, False)
             _log.warning("session_vanished", root=state.root.name, session=show_path(path))
+
+
+def remember_device(state: RootState, journal: Journal) -> None:
+    """Remember on which file system a root is that has all that it should have."""
+    device = device_of(state.path)
+    if device is not None and device != state.device:
+        journal.sessions.root_is_on(state.root.name, device)
+        state.device = device

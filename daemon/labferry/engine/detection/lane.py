@@ -13,7 +13,7 @@ import structlog
 from labferry.config import Config
 from labferry.detect.scan import ScanResult
 from labferry.detect.watch import Hints, NoHints, WatchdogHints
-from labferry.engine.detection.attendance import meet_sessions, miss_sessions, wanted, why_frozen
+from labferry.engine.detection.attendance import judge, meet_sessions, miss_sessions, remember_device, wanted
 from labferry.engine.detection.keeping import Keeping
 from labferry.engine.detection.looking import Looking
 from labferry.engine.detection.roots import SIGNALS, RootFacts, RootState, leave_others, meet_root
@@ -63,10 +63,14 @@ class DetectLane(LaneThread):
         """Return what is known of every root."""
         return [state.facts for state in self._roots]
 
-    def rescan(self, name: str | None = None) -> None:
-        """Scan one root, or all, as soon as possible, and look at every file again, complete or not."""
+    def rescan(self, name: str | None = None, *, accept_missing: bool = False) -> None:
+        """Scan one root, or all, as soon as possible, and look at every file again, complete or not.
+
+        With `accept_missing` what this scan does not find has vanished, however much it is.
+        """
         for state in self._roots:
             if name in {None, state.root.name}:
+                state.accepted = accept_missing
                 state.next_scan = state.next_listing = 0.0
                 for tracked in list(state.tracked.values()):
                     tracked.state = replace(tracked.state, next_look=0.0)
@@ -175,18 +179,20 @@ class DetectLane(LaneThread):
         """Tell the journal of what a scan saw; unless all of it is settled, the next scan tells it again."""
         state.unsure = True
         found = wanted(state, result)
-        frozen = why_frozen(state, result, found)
-        state.trouble = frozen or result.gaps
+        accepted, state.accepted = state.accepted, False
+        judgement = judge(state, result, found, accepted=accepted)
+        state.trouble = judgement.why or result.gaps
         state.facts = replace(
             state.facts,
-            frozen=bool(frozen),
+            frozen=judgement.frozen,
             near_misses=tuple(result.near_misses),
             near_miss_count=result.near_miss_count,
         )
-        if frozen:
+        if judgement.frozen:
             return
         meet_sessions(state, found, self._journal, self._config.detection)
-        if result.complete:
-            miss_sessions(state, found, self._journal)
+        if result.complete and not judgement.why:
+            miss_sessions(state, found, self._journal, accepted=accepted)
+            remember_device(state, self._journal)
         state.nurseries = subject_folders(state)
-        state.unsure = bool(state.misses)
+        state.unsure = bool(state.misses or judgement.why)

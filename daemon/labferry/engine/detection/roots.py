@@ -100,6 +100,10 @@ class RootState:
         The next scan must be compared with the journal even if it shows nothing new.
     renamed : str
         Why nothing is looked for: the sessions here are known under another name of the root. Empty where it is not so.
+    device : int or None
+        Number of the file system that it was on when it had all that it should have; None when that is not known.
+    accepted : bool
+        An operator said that what the next scan does not find is gone for good.
     trouble : str
         What the last scan that showed anything had against the root.
     nurseries : list of bytes
@@ -132,6 +136,8 @@ class RootState:
     next_listing: float = 0.0
     unsure: bool = True
     renamed: str = ""
+    device: int | None = None
+    accepted: bool = False
     trouble: str = ""
     nurseries: list[bytes] = field(default_factory=list)
     known: dict[bytes, tuple[int, bool]] = field(default_factory=dict)
@@ -172,6 +178,7 @@ def meet_root(root: Root, config: Config, journal: Journal) -> RootState:
     grammar = layout(root.layout)
     scanner = Scanner(path, grammar, remembers=network is None)
     state = RootState(root, path, grammar, rules, facts, met_at, scanner, blind=problem)
+    state.device = journal.sessions.device_of_root(root.name)
     state.known = journal.sessions.folders(root.name)
     if formerly and not state.known:
         state.renamed = (

@@ -33,7 +33,7 @@ CONDITIONS: dict[str, tuple[Severity, str]] = {
     "lane_silent": (Severity.ERROR, "A part of the daemon shows no sign of life"),
     "transfer_stalled": (Severity.ERROR, "A transfer makes no progress"),
     "root_frozen": (Severity.ERROR, "A root is not as it was: nothing is concluded from what is missing"),
-    "root_problem": (Severity.WARNING, "A root is watched less closely than it could be"),
+    "root_problem": (Severity.WARNING, "A root is watched less closely than it could be, or has lost many sessions"),
     "lane_paused": (Severity.WARNING, "An operator paused a part of the work"),
     "attention": (Severity.WARNING, "Sessions need a person"),
     "no_signal": (Severity.WARNING, "Sessions have no completion signal for long"),

@@ -17,8 +17,8 @@ class Detection(Protocol):
     def facts(self) -> list[RootFacts]:
         """Return what is known of every root."""
 
-    def rescan(self, name: str | None = None) -> None:
-        """Scan one root, or all, as soon as possible."""
+    def rescan(self, name: str | None = None, *, accept_missing: bool = False) -> None:
+        """Scan one root, or all, as soon as possible; with `accept_missing` what is not found then is gone."""
 
 
 @dataclass(frozen=True, slots=True)

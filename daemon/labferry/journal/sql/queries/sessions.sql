@@ -64,6 +64,12 @@ SELECT code, sessions, since, example FROM (
   WHERE complete_at IS NULL AND history IS NULL AND vanished_at IS NULL AND held_at IS NULL AND wait_since < :before)
 WHERE place <= :named ORDER BY since, example
 
+-- name: device_of_root
+SELECT device FROM root WHERE name = :name
+
+-- name: root_is_on
+UPDATE root SET device = :device WHERE name = :name
+
 -- name: root_paths
 SELECT name, path FROM root
 
