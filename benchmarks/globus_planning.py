@@ -26,8 +26,8 @@ from labferry.archive.globus.values import Submission
 from labferry.engine.globus.filling import Filling
 from labferry.engine.planning import base_of, filled_through_globus, items_of, new_batch
 from labferry.engine.policy import decide
-from labferry.journal.rows import TransferRow
 from labferry.journal.tasks import NewTask
+from labferry.journal.transfer_rows import TransferRow
 from labferry.model import Done, FileVersion, Stage, Waiting
 from labferry.service.assembly import assemble
 from support.world import DATASET, LIMITS, World

@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from labferry.journal import Journal
 from labferry.journal.jobs import Move
-from labferry.journal.rows import JobRow, TaskRow
+from labferry.journal.rows import JobRow
 from labferry.journal.tasks import Ending, NewTask
+from labferry.journal.transfer_rows import TaskRow
 from labferry.journal.transfers import NewItem
 from labferry.model import Decision, FileFate, FileVersion, JobState, Stage
 from support.clock import FakeClock

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labferry.engine.globus.batches import BATCH_BYTES, choose, items_to_carry
-from labferry.journal.rows import CargoRow, ReadyRow
+from labferry.journal.transfer_rows import CargoRow, ReadyRow
 
 
 def ready(number: int, files: int = 10, size: int = 1000, *, alone: bool = False) -> ReadyRow:

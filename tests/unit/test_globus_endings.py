@@ -6,7 +6,7 @@ import pytest
 
 from labferry.archive.globus.values import Arrived, Task, task_of
 from labferry.engine.globus.endings import PATIENCE, apart, failed, incomplete, outage, succeeded
-from labferry.journal.rows import CargoRow
+from labferry.journal.transfer_rows import CargoRow
 
 
 def cargo(*transfers: int) -> list[CargoRow]:

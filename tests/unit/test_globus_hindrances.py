@@ -7,7 +7,7 @@ import pytest
 from labferry.archive.globus.values import Fault, fault_of, pause_of, task_of
 from labferry.engine.globus.endings import hindered
 from labferry.engine.globus.hindrances import GRACE, REPEATED, blamed, is_usual, may_be_hopeless
-from labferry.journal.rows import CargoRow, TaskRow
+from labferry.journal.transfer_rows import CargoRow, TaskRow
 
 CANCELED = task_of({"task_id": "T", "status": "FAILED", "fatal_error": {"code": "CANCELED"}})
 

@@ -11,8 +11,8 @@ import pytest
 from labferry.errors import UnavailableError
 from labferry.journal import Journal, tasks
 from labferry.journal.jobs import Move
-from labferry.journal.rows import ParcelRow, TaskRow, TransferRow
 from labferry.journal.tasks import Ending, NewTask
+from labferry.journal.transfer_rows import ParcelRow, TaskRow, TransferRow
 from labferry.journal.transfers import NewItem
 from labferry.model import Decision, FileFate, FileVersion, JobState, Stage
 from support.clock import FakeClock

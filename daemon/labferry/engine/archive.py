@@ -22,7 +22,8 @@ from labferry.engine.unchanged import is_unchanged
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import BlockedError, ChangedError, UnavailableError
 from labferry.journal.jobs import Move
-from labferry.journal.rows import ItemRow, JobRow, SessionRow, TransferRow
+from labferry.journal.rows import JobRow, SessionRow
+from labferry.journal.transfer_rows import ItemRow, TransferRow
 from labferry.model import Done, Outcome, show_path
 
 

@@ -13,7 +13,8 @@ from labferry.engine.context import Context
 from labferry.engine.planning import needs_of
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import NotYetError
-from labferry.journal.rows import JobRow, TransferRow
+from labferry.journal.rows import JobRow
+from labferry.journal.transfer_rows import TransferRow
 
 WRITE_EVERY = 0.5  # seconds between two commits of one transfer
 

@@ -9,7 +9,8 @@ from labferry.alyx.registration import RemoteDataset, registered_datasets
 from labferry.engine.context import ALYX, Context
 from labferry.engine.planning import repository_of
 from labferry.errors import BlockedError
-from labferry.journal.rows import ItemRow, SessionRow, TransferRow
+from labferry.journal.rows import SessionRow
+from labferry.journal.transfer_rows import ItemRow, TransferRow
 from labferry.model import show_path
 
 LOOK_HOLDS = 2.0  # seconds: what Alyx said longer ago is asked again before it is told that copies exist

@@ -10,7 +10,8 @@ from labferry.engine.marking import require_same
 from labferry.engine.planning import base_of, items_of, new_batch, repository_of
 from labferry.errors import BlockedError
 from labferry.journal.jobs import Move
-from labferry.journal.rows import ItemRow, JobRow, SessionRow, TransferRow
+from labferry.journal.rows import JobRow, SessionRow
+from labferry.journal.transfer_rows import ItemRow, TransferRow
 from labferry.model import Done, Outcome, Waiting, show_path
 
 OBSERVED = "observed"  # how a copy was verified: Alyx says it is there, with the size and hash that were registered

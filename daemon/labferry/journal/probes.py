@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from labferry.journal.database import Database, load_queries
-from labferry.journal.rows import ProbeRow
+from labferry.journal.transfer_rows import ProbeRow
 from labferry.model import Clock
 
 _SQL = load_queries("probes")

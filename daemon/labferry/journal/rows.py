@@ -1,4 +1,4 @@
-"""What the journal returns: one frozen value per kind of row."""
+"""What the journal returns of sessions, their files and jobs, and of itself: one frozen value per kind of row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from labferry.model import FileFate, FileVersion, History, JobKind, JobState, SessionState, Stage
 
 
-class _FromRow:
+class FromRow:
     """Build the value from the columns of the same names."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -36,7 +36,7 @@ class _FromRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionRow(_FromRow):
+class SessionRow(FromRow):
     """A session with its derived state; times in epoch seconds."""
 
     id: int
@@ -88,7 +88,7 @@ class SessionRow(_FromRow):
 
 
 @dataclass(frozen=True, slots=True)
-class JobRow(_FromRow):
+class JobRow(FromRow):
     """A job; times in epoch seconds."""
 
     id: int
@@ -121,7 +121,7 @@ class JobRow(_FromRow):
 
 
 @dataclass(frozen=True, slots=True)
-class FileRow(_FromRow):
+class FileRow(FromRow):
     """A file of a session's manifest."""
 
     id: int
@@ -168,7 +168,7 @@ class CarriableRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class StepRow(_FromRow):
+class StepRow(FromRow):
     """One remote effect: what was sent, and what came back if an answer arrived."""
 
     id: int
@@ -181,183 +181,7 @@ class StepRow(_FromRow):
 
 
 @dataclass(frozen=True, slots=True)
-class TransferRow(_FromRow):
-    """The bytes of one archive job on their way."""
-
-    id: int
-    job_id: int
-    target: str
-    base: bytes
-    batch: str
-    state: str
-    ticket: str | None
-    bytes_total: int
-    files_total: int
-    bytes_done: int
-    files_done: int
-    started_at: float
-    updated_at: float
-    ended_at: float | None
-    source: str | None
-    endpoint: str | None
-    alone: int
-    trouble: str
-    trouble_text: str
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRow(_FromRow):
-    """A task of the Globus Transfer service; times in epoch seconds.
-
-    `fault_since` says since when it has met the same fault, without a moment in which all was well.
-    """
-
-    id: int
-    target: str
-    batch: str
-    label: str
-    submission_id: str
-    source_endpoint: str
-    destination_endpoint: str
-    checksums: int
-    globus_id: str | None
-    state: str
-    files: int
-    bytes: int
-    progress: int
-    progress_at: float
-    fault: str
-    fault_text: str
-    evidence: str
-    created_at: float
-    updated_at: float
-    ended_at: float | None
-    fault_since: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeRow(_FromRow):
-    """A directory that may have been made at a destination only to see whether one can."""
-
-    endpoint: str
-    path: str
-    submission_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class CargoRow(_FromRow):
-    """A file as a task carries it: where it is and where it goes, as the collections name them, and its version."""
-
-    transfer_id: int
-    file_id: int
-    source: str
-    base: bytes
-    path: bytes
-    destination: bytes
-    size: int
-    md5: str
-    mtime_ns: int
-    ctime_ns: int
-    arrived_how: str | None
-
-    @property
-    def version(self) -> FileVersion:
-        """The version of the source file that was planned."""
-        return FileVersion(self.path, self.size, self.mtime_ns, self.ctime_ns)
-
-
-class ParcelRow(NamedTuple):
-    """What a task's document needs of a file, quickly made: a task may have 100,000."""
-
-    transfer_id: int
-    file_id: int
-    source: str
-    base: bytes
-    path: bytes
-    destination: bytes
-    size: int
-    md5: str
-
-
-@dataclass(frozen=True, slots=True)
-class EarlierRow(_FromRow):
-    """A destination that an older transfer of a session wrote, or began to write; `verified_at` is the evidence."""
-
-    file_id: int
-    destination: bytes
-    md5: str
-    size: int
-    verified_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class ReadyRow(_FromRow):
-    """A transfer that waits for a task, with the number and bytes of its files that are not in one."""
-
-    transfer_id: int
-    job_id: int
-    session_id: int
-    created_at: float
-    alone: int
-    files: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class ItemRow(_FromRow):
-    """One file of a transfer, with the version of its source; `verified_at` is the evidence.
-
-    `place` is where the bytes are, or will be, now: `staged` until they replace what stands at `destination`, which is
-    then kept as `kept`. `registered_hash` is what we last wrote to Alyx about the file.
-    """
-
-    transfer_id: int
-    file_id: int
-    path: bytes
-    mtime_ns: int
-    ctime_ns: int
-    dataset_id: str | None
-    destination: bytes
-    size: int
-    md5: str
-    verified_at: float | None
-    verified_how: str | None
-    marked_at: float | None
-    ours: int | None
-    task_id: int | None
-    arrived_how: str | None
-    staged: bytes | None
-    kept: bytes | None
-    exchange_at: float | None
-    exchanged_at: float | None
-    place: bytes
-    registered_hash: str | None
-
-    @property
-    def version(self) -> FileVersion:
-        """The version of the source file that was planned."""
-        return FileVersion(self.path, self.size, self.mtime_ns, self.ctime_ns)
-
-    @property
-    def is_staged(self) -> bool:
-        """Whether it has a name of its own until it replaces what stands at its destination."""
-        return self.place != self.destination
-
-
-@dataclass(frozen=True, slots=True)
-class CopyRow(_FromRow):
-    """A verified copy of a file at an archive target; `base` and `destination` together say where."""
-
-    target: str
-    base: bytes
-    destination: bytes
-    md5: str
-    verified_at: float
-    verified_how: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class StuckRow(_FromRow):
+class StuckRow(FromRow):
     """One of the sessions that detection has waited for longest by the same reason, and how many there are."""
 
     code: str
@@ -367,7 +191,7 @@ class StuckRow(_FromRow):
 
 
 @dataclass(frozen=True, slots=True)
-class RecoveryRow(_FromRow):
+class RecoveryRow(FromRow):
     """A damaged journal that was replaced: when, why, where it is kept, by which backup, and what that knows of."""
 
     at: float
@@ -378,7 +202,7 @@ class RecoveryRow(_FromRow):
 
 
 @dataclass(frozen=True, slots=True)
-class EventRow(_FromRow):
+class EventRow(FromRow):
     """One line of the history."""
 
     id: int

@@ -14,7 +14,7 @@ from typing import Any
 
 from labferry.errors import CODES
 from labferry.journal.database import Database, load_queries
-from labferry.journal.rows import CargoRow, ParcelRow, ReadyRow, TaskRow
+from labferry.journal.transfer_rows import CargoRow, ParcelRow, ReadyRow, TaskRow
 from labferry.model import Clock, FileVersion
 
 PAGE = 1000  # files in memory at a time where all of a task are gone through

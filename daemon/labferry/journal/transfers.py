@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from labferry.journal.database import Database, load_queries
-from labferry.journal.rows import CopyRow, EarlierRow, ItemRow, TransferRow
+from labferry.journal.transfer_rows import CopyRow, EarlierRow, ItemRow, TransferRow
 from labferry.model import Clock
 
 ARCHIVED_EARLIER = "archived earlier"  # how a copy was verified: by the transfer of an older generation

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from labferry.archive.globus.paths import join
 from labferry.archive.globus.values import TransferItem
-from labferry.journal.rows import CargoRow, ParcelRow, ReadyRow
+from labferry.journal.transfer_rows import CargoRow, ParcelRow, ReadyRow
 
 BATCH_BYTES = 50 * 10**9  # what is already in a task waits for all that is: a giant session gets a task of its own
 

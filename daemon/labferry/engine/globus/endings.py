@@ -11,8 +11,8 @@ from labferry.archive.globus.values import Arrived, Task
 from labferry.archive.globus.verification import arrivals_differ
 from labferry.engine.globus.batches import items_to_carry
 from labferry.errors import UnavailableError
-from labferry.journal.rows import CargoRow
 from labferry.journal.tasks import Ending
+from labferry.journal.transfer_rows import CargoRow
 
 BY_ITSELF = " by Globus alone, no MD5"  # of a copy whose content nobody compared with the sealed MD5
 PATIENCE = 600.0  # seconds until a target gets another task after one that met no room there, or no rights

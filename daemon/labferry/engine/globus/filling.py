@@ -23,8 +23,8 @@ from labferry.engine.globus.preflight import Preflight
 from labferry.engine.planning import filled_through_globus, new_batch
 from labferry.engine.unchanged import is_unchanged
 from labferry.errors import BlockedError, UnavailableError
-from labferry.journal.rows import TaskRow
 from labferry.journal.tasks import Ending, NewTask
+from labferry.journal.transfer_rows import TaskRow
 
 CONFLICT = "transfer_conflict"
 CONFLICT_WAIT = 600.0  # seconds until a task is submitted again whose paths another task is carrying

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from labferry.archive.globus.faults import FaultClass, fault_class
 from labferry.archive.globus.values import Fault
 from labferry.engine.globus.batches import items_to_carry
-from labferry.journal.rows import CargoRow, TaskRow
+from labferry.journal.transfer_rows import CargoRow, TaskRow
 
 GRACE = 600.0  # seconds that such a fault may last; permissions are being changed, files are being put back
 REPEATED = 3  # so many errors of this kind with one file: the first ones are what checksums are there for

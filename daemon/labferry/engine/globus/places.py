@@ -12,7 +12,8 @@ from labferry.config import GlobusArchive
 from labferry.engine.context import Context
 from labferry.engine.planning import base_of
 from labferry.errors import LabferryError, NotYetError
-from labferry.journal.rows import SessionRow, TransferRow
+from labferry.journal.rows import SessionRow
+from labferry.journal.transfer_rows import TransferRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from labferry.engine.globus.places import carried_session, folder_of, source_of
 from labferry.engine.globus.probing import READ_ONLY, KnownFile, Probing
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import BlockedError, UnavailableError
-from labferry.journal.rows import TransferRow
+from labferry.journal.transfer_rows import TransferRow
 
 ASKING = 600.0  # seconds that a look may take: a handful of questions, each with its own deadline
 AGAIN = 10.0  # seconds for which a refusal counts for the sessions that come right after

@@ -17,7 +17,7 @@ from labferry.archive.globus.service import GlobusService
 from labferry.config import Globus
 from labferry.engine.context import Context
 from labferry.errors import BlockedError, LabferryError, UnavailableError
-from labferry.journal.rows import ProbeRow
+from labferry.journal.transfer_rows import ProbeRow
 from labferry.model import show_path
 
 READ_ONLY = "endpoint_readonly"

@@ -30,7 +30,8 @@ from labferry.engine.unchanged import require_unchanged
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import BlockedError, UnexplainedError
 from labferry.journal.jobs import Move
-from labferry.journal.rows import EarlierRow, ItemRow, JobRow, SessionRow, TransferRow
+from labferry.journal.rows import JobRow, SessionRow
+from labferry.journal.transfer_rows import EarlierRow, ItemRow, TransferRow
 from labferry.journal.transfers import ARCHIVED_EARLIER, NewItem
 from labferry.model import Done, Outcome, Waiting, show_path
 

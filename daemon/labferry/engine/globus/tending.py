@@ -23,8 +23,8 @@ from labferry.engine.globus.places import folder_of
 from labferry.engine.globus.preflight import Preflight
 from labferry.engine.unchanged import is_unchanged
 from labferry.errors import BlockedError, LabferryError, NotYetError, UnavailableError
-from labferry.journal.rows import CargoRow, TaskRow
 from labferry.journal.tasks import Ending
+from labferry.journal.transfer_rows import CargoRow, TaskRow
 
 NEVER = float("inf")
 PAGE = 1000  # files in one answer about what arrived

@@ -16,7 +16,7 @@ from labferry.engine.context import Context
 from labferry.engine.replacing.order import REPLACING, Beat
 from labferry.engine.replacing.permission import replaces_changed
 from labferry.errors import BlockedError, NotYetError
-from labferry.journal.rows import EarlierRow, ItemRow, TransferRow
+from labferry.journal.transfer_rows import EarlierRow, ItemRow, TransferRow
 from labferry.journal.transfers import NewItem
 from labferry.model import show_path
 

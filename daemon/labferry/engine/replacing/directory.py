@@ -14,7 +14,8 @@ from labferry.engine.replacing.order import Beat
 from labferry.engine.replacing.permission import replaces_changed
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import UnavailableError
-from labferry.journal.rows import ItemRow, JobRow, TransferRow
+from labferry.journal.rows import JobRow
+from labferry.journal.transfer_rows import ItemRow, TransferRow
 from labferry.model import show_path
 
 LOOKING = 120.0  # seconds between two signs of life

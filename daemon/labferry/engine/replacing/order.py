@@ -10,7 +10,8 @@ from labferry.engine.context import ALYX, Context
 from labferry.engine.planning import repository_of
 from labferry.engine.replacing.permission import filled_by_us
 from labferry.errors import BlockedError, NotYetError, UnexplainedError
-from labferry.journal.rows import ItemRow, JobRow, SessionRow, TransferRow
+from labferry.journal.rows import JobRow, SessionRow
+from labferry.journal.transfer_rows import ItemRow, TransferRow
 from labferry.model import JobKind, JobState, show_path
 
 REPLACING = "replacing"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from labferry.engine.context import Context
-from labferry.journal.rows import ItemRow, TaskRow, TransferRow
+from labferry.journal.transfer_rows import ItemRow, TaskRow, TransferRow
 from labferry.model import path_fields, show_path, utc_text
 
 LISTED = 1000  # files listed of one transfer; all are counted

@@ -15,7 +15,8 @@ from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.places import session_folder
 from labferry.engine.reports.sessions import attention
 from labferry.engine.reports.verdicts import NEEDS_A_PERSON, Explanation, Fact, Verdict
-from labferry.journal.rows import JobRow, SessionRow, TransferRow
+from labferry.journal.rows import JobRow, SessionRow
+from labferry.journal.transfer_rows import TransferRow
 from labferry.model import LIVE_STATES, History, JobKind, JobState, Lane, SessionState, Stage, show_path
 
 # Waits that are part of the work itself.

@@ -8,7 +8,7 @@ from typing import Any
 from labferry.engine.context import Context
 from labferry.engine.reports.places import session_folder
 from labferry.engine.speed import seconds_left
-from labferry.journal.rows import TransferRow
+from labferry.journal.transfer_rows import TransferRow
 from labferry.model import path_fields, utc_text
 
 LISTED = 20  # transfers named in one answer: those that have the least left

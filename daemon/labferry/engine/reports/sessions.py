@@ -13,7 +13,8 @@ from labferry.engine.reports.jobs import job_fields
 from labferry.engine.reports.places import session_folder
 from labferry.engine.reports.progress import progress_fields
 from labferry.errors import CODES, LabferryError
-from labferry.journal.rows import JobRow, SessionRow, TransferRow
+from labferry.journal.rows import JobRow, SessionRow
+from labferry.journal.transfer_rows import TransferRow
 from labferry.model import JobState, SessionState, path_fields, show_path, utc_text
 
 NAMED = 3  # files named in one sentence

@@ -10,7 +10,8 @@ from labferry.config import ArchiveTarget
 from labferry.engine.seal import is_carried
 from labferry.engine.verifying.findings import Finding
 from labferry.journal import Journal
-from labferry.journal.rows import FileRow, ItemRow, SessionRow
+from labferry.journal.rows import FileRow, SessionRow
+from labferry.journal.transfer_rows import ItemRow
 from labferry.model import show_path
 
 

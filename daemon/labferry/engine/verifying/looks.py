@@ -30,7 +30,8 @@ from labferry.engine.verifying.contents import Contents
 from labferry.engine.verifying.copies import Copies
 from labferry.engine.verifying.findings import Finding
 from labferry.engine.verifying.strangers import strangers
-from labferry.journal.rows import ItemRow, SessionRow
+from labferry.journal.rows import SessionRow
+from labferry.journal.transfer_rows import ItemRow
 from labferry.model import show_path
 
 _BATCH = "verify"  # the plan of a look has no batch of its own

@@ -17,7 +17,8 @@ from labferry.archive.plan import Fault
 from labferry.engine.context import Context
 from labferry.engine.verifying.contents import Contents
 from labferry.engine.verifying.findings import Finding
-from labferry.journal.rows import ItemRow, JobRow, SessionRow, TransferRow
+from labferry.journal.rows import JobRow, SessionRow
+from labferry.journal.transfer_rows import ItemRow, TransferRow
 from labferry.model import JobKind, JobState
 
 UNVERIFIED = "destination_unverified"
