@@ -623,8 +623,9 @@ CODES: dict[str, Code] = {
     "removed": Code("file", "removed from the folder after it was registered or archived", "Nothing to do."),
     "removed_unarchived": Code(
         "file",
-        "removed from the folder, and never archived",
-        "Nothing to do if it was replaced by another file (`.bin` by `.cbin`). Otherwise no copy is known here.",
+        "removed from the folder before every archive had it",
+        "Nothing to do if it was replaced by another file (`.bin` by `.cbin`). Otherwise put it back: not every archive"
+        " has it.",
     ),
     "not_regular": Code("file", "not a regular file", "Links, pipes and devices are never followed or read."),
     "file_unreadable": Code("file", "the file cannot be read", "Give the service user read permission."),

@@ -291,6 +291,35 @@ def test_ruling_01_what_is_removed_after_verification_is_information(lab: Past) 
     assert any(DATASETS[0] in fact["what"] for fact in lab.explain()["evidence"])
 
 
+def lost(lab: Past) -> list[str]:
+    return [one.text for one in current_conditions(lab.context, lab.live) if one.code == "never_archived"]
+
+
+def test_ruling_01_a_dataset_removed_before_it_was_archived_is_a_loss(lab: Past) -> None:
+    folder = lab.write(SESSION, flag=True)
+    lab.meet()
+    lab.pause_archives()
+    lab.work()
+    assert lab.row().state is SessionState.REGISTERED
+    (folder / DATASETS[0]).unlink()
+    lab.pause_archives(False)
+    lab.work()
+    pass_by(lab, HOUR)
+    assert (lab.row().state, files(lab)["never_archived"]) == (SessionState.ARCHIVED, 1), "the rest proceeded"
+    told = lab.explain()
+    assert (told["verdict"], told["code"]) == ("ok_archived", "removed_unarchived")
+    assert DATASETS[0] in told["message"]
+    (text,) = lost(lab)
+    assert DATASETS[0] in text
+    lab.journal.sessions.hold(lab.row().id)
+    assert lost(lab) == [], "an operator has heard of it"
+    lab.journal.sessions.release(lab.row().id)
+    place(folder, DATASETS[0], content := b"positions")
+    pass_by(lab, HOUR)
+    assert (archived(lab)[Path(DATASETS[0]).name], files(lab)["never_archived"]) == (content, 0)
+    assert (lost(lab), lab.explain()["code"]) == ([], "no_behaviour")
+
+
 def test_ruling_01_a_session_that_cannot_be_looked_at_loses_nothing(lab: Past) -> None:
     folder = archive(lab)
     folder.rename(folder.with_name("away"))

@@ -303,6 +303,26 @@ def test_a_transfer_is_planned_before_and_verified_item_by_item(journal: Journal
     assert journal.transfers.totals()["active"] == 0
 
 
+@pytest.mark.parametrize(("wanted_by", "code"), [({"nas"}, "removed"), ({"nas", "tape"}, "removed_unarchived")])
+def test_ruling_01_what_one_archive_has_and_another_has_not_is_a_loss(
+    journal: Journal, wanted_by: set[str], code: str
+) -> None:
+    session = find(journal)
+    make_complete(journal, session)
+    version = FileVersion(b"a.npy", 5, 1, 1)
+    journal.files.list_files(session.id, 1, [(version, Decision(FileFate.DATASET))])
+    journal.files.checksums(session.id, [(version, "0" * 32)])
+    (row,) = journal.files.of_session(session.id)
+    journal.files.registered(row.id, "d1", "0" * 32, [])
+    job = claim(journal, Stage.RESOLVE)
+    transfer = journal.transfers.plan(job.id, "nas", b"/nas", "lf-1", [NewItem(row.id, b"x/a.npy", 5, "0" * 32)])
+    journal.transfers.verified(transfer.id, [(b"x/a.npy", "copied")])
+    journal.files.gone(session.id, [row.id], lambda _: wanted_by)
+    (row,) = journal.files.of_session(session.id)
+    assert row.code == code
+    assert (journal.files.lost() is not None) == (code == "removed_unarchived")
+
+
 def test_a_newer_schema_is_refused_with_the_way_out(tmp_path: Path, clock: FakeClock) -> None:
     Journal(tmp_path, clock).close()
     with sqlite3.connect(tmp_path / "journal.sqlite") as connection:

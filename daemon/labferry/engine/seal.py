@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 
 from labferry.config import ArchiveTarget, ObserveArchive, Root
@@ -47,7 +47,8 @@ class Seal:
         else:
             if job.kind is JobKind.REGISTER:
                 rename_old_files(context, job, session, folder)
-            files.list_files(session.id, session.generation, self._listing(folder, root, session))
+            wanted_by = partial(carriers, root=root, archives=context.config.archive)
+            files.list_files(session.id, session.generation, self._listing(folder, root, session), wanted_by)
         self._require_datasets(job, session, folder)
         self._hash(session, job, folder, root, beat)
         self._require_datasets(job, session, folder)  # some may have turned out to be unreadable
@@ -204,7 +205,12 @@ def is_sent(row: FileRow, root: Root, archives: Mapping[str, ArchiveTarget]) -> 
     """Say whether a file goes anywhere: only such files are hashed (ruling 6)."""
     if row.fate is FileFate.DATASET:
         return True
-    return any(is_carried(row, archives[name]) for name in root.archive)
+    return bool(carriers(row, root, archives))
+
+
+def carriers(row: FileRow, root: Root, archives: Mapping[str, ArchiveTarget]) -> Set[str]:
+    """Return the archives of a root that take a file."""
+    return {name for name in root.archive if is_carried(row, archives[name])}
 
 
 def is_carried(row: FileRow | CarriableRow, archive: ArchiveTarget) -> bool:

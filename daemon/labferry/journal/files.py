@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import islice, starmap
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from labferry.journal.rows import CarriableRow, FileRow
 from labferry.model import Clock, Decision, FileVersion
 
 PAGE = 1000  # files in memory at a time where a whole manifest is gone through
+REMOVED = frozenset({"removed", "removed_unarchived"})  # codes of files that are not in the folder any more
 _SQL = load_queries("files")
 
 
@@ -34,6 +35,15 @@ class Removed(NamedTuple):
     example: bytes
 
 
+class Lost(NamedTuple):
+    """Files that were removed before they were archived: how many, in how many sessions; session and path of one."""
+
+    files: int
+    sessions: int
+    session_id: int
+    path: bytes
+
+
 class LargeUnmatched(NamedTuple):
     """Large files that are sent nowhere: how many, of how many bytes, in how many sessions; session and path of one."""
 
@@ -42,6 +52,14 @@ class LargeUnmatched(NamedTuple):
     sessions: int
     session_id: int
     path: bytes
+
+
+WantedBy = Callable[[FileRow], Set[str]]  # the archives that are to have a file
+
+
+def no_archive(_: FileRow) -> Set[str]:
+    """Say of every file that no archive is to have it."""
+    return frozenset()
 
 
 class Files:
@@ -106,7 +124,13 @@ class Files:
         counts["archived"] = self._db.read(_SQL["archived_count"], {"session_id": session_id})[0][0]
         return counts
 
-    def list_files(self, session_id: int, generation: int, listing: Iterable[tuple[FileVersion, Decision]]) -> None:
+    def list_files(
+        self,
+        session_id: int,
+        generation: int,
+        listing: Iterable[tuple[FileVersion, Decision]],
+        wanted_by: WantedBy = no_archive,
+    ) -> None:
         """Store what a walk found; checksums of unchanged versions are kept, others are dropped.
 
         Files that are gone are forgotten, or kept by name where they had been registered. The listing is taken a page
@@ -130,18 +154,35 @@ class Files:
                         "reason": decision.reason,
                     }
                     gone.discard(connection.execute(_SQL["list_one"], values).fetchone()["id"])
-        self.gone(session_id, gone)
+        self.gone(session_id, gone, wanted_by)
 
-    def gone(self, session_id: int, file_ids: Iterable[int]) -> None:
+    def gone(self, session_id: int, file_ids: Iterable[int], wanted_by: WantedBy = no_archive) -> None:
         """Forget files that are not in the folder any more.
 
         What was registered or archived stays by its name, and so does what would have been worth it: a file that no
-        rule left out and that nobody archived is lost here, and that is told.
+        rule left out and that nobody archived is lost here, and that is told. `wanted_by` names the archives that are
+        to have a file: while one of them has no verified copy, being registered or in another archive saves nothing.
         """
         with self._db.write() as connection:
             for file_id in file_ids:
                 connection.execute(_SQL["forget"], {"id": file_id, "session_id": session_id})
-                connection.execute(_SQL["gone"], {"id": file_id})
+                for file in self.with_ids([file_id]):
+                    if file.code not in REMOVED:
+                        code, reason = self._removal(file, wanted_by(file))
+                        connection.execute(_SQL["gone"], {"id": file_id, "code": code, "reason": reason})
+
+    def _removal(self, file: FileRow, wanted_by: Set[str]) -> tuple[str, str]:
+        """Return code and reason of a file that is not in the folder any more."""
+        copies = {row["target"] for row in self._db.read(_SQL["has_copies"], {"id": file.id})}
+        missing = wanted_by - copies
+        if missing and not file.taken_over:
+            archives = ", ".join(sorted(missing))
+            return "removed_unarchived", f"removed from the folder before it was in archive {archives}"
+        if file.dataset_id is not None:
+            return "removed", "removed from the folder after it was registered"
+        if copies:
+            return "removed", "removed from the folder after it was archived"
+        return "removed_unarchived", "removed from the folder, and never archived"
 
     def removed(self, session_id: int) -> Removed:
         """Return how many files of a session were removed from its folder since it was sealed."""
@@ -152,6 +193,11 @@ class Files:
         """Return the first files of a session that were removed from it and never archived, by path."""
         rows = self._db.read(_SQL["left_behind"], {"session_id": session_id, "limit": limit})
         return [FileRow.of(row) for row in rows]
+
+    def lost(self, session_id: int | None = None) -> Lost | None:
+        """Return what was to be archived and was removed before: of one session, else of all that are not held."""
+        row = self._db.read(_SQL["lost"], {"session_id": session_id})[0]
+        return Lost(row["files"], row["sessions"], row["session_id"], row["path"]) if row["files"] else None
 
     def large_unmatched(self, endings: Iterable[str]) -> LargeUnmatched | None:
         """Return what there is of files of a gigabyte or more that no rule asks for; those with `endings` are meant."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from labferry.journal.database import Database, load_queries
-from labferry.journal.files import Files
+from labferry.journal.files import Files, WantedBy, no_archive
 from labferry.model import Clock, FileVersion
 
 _SQL = load_queries("revisits")
@@ -74,10 +74,16 @@ class Revisits:
         with self._db.write() as connection:
             connection.execute(_SQL["looked"], {"id": session_id, "folders": folders, "now": self._clock.now()})
 
-    def note(self, session_id: int, noted: Iterable[tuple[int, FileVersion]], removed: Iterable[int]) -> None:
+    def note(
+        self,
+        session_id: int,
+        noted: Iterable[tuple[int, FileVersion]],
+        removed: Iterable[int],
+        wanted_by: WantedBy = no_archive,
+    ) -> None:
         """Record what calls for nothing: other versions of files that are sent nowhere, and files that are gone."""
         with self._db.write() as connection:
             for file_id, version in noted:
                 values = {"size": version.size, "mtime_ns": version.mtime_ns, "ctime_ns": version.ctime_ns}
                 connection.execute(_SQL["note"], {"id": file_id, **values})
-            self._files.gone(session_id, removed)
+            self._files.gone(session_id, removed, wanted_by)

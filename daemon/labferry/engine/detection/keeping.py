@@ -11,15 +11,18 @@ import contextlib
 import heapq
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import structlog
 
+from labferry.config import ArchiveTarget
 from labferry.detect import cadence
 from labferry.detect.cadence import Due
 from labferry.detect.difference import Difference, Listed, compare
 from labferry.detect.foldertimes import Folders, FolderTimes, folder_times
 from labferry.engine.detection.roots import RECENT, Kept, RootState
+from labferry.engine.seal import carriers
 from labferry.journal import Journal
 from labferry.journal.backlog import CHANGED
 from labferry.journal.rows import SessionRow
@@ -43,13 +46,18 @@ class Keeping:
     ----------
     journal : Journal
     clock : Clock
+    archives : mapping of str to ArchiveTarget
+        Those of the configuration.
     stopping : callable
         Says whether the daemon stops.
     """
 
-    def __init__(self, journal: Journal, clock: Clock, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, journal: Journal, clock: Clock, archives: Mapping[str, ArchiveTarget], stopping: Callable[[], bool]
+    ) -> None:
         self._journal = journal
         self._clock = clock
+        self._archives = archives
         self._stopping = stopping
         self._shapes: dict[Folders, Folders] = {}  # most sessions have the same folders: each set is kept once
 
@@ -166,7 +174,9 @@ class Keeping:
         """Send a session with news back to settling; note what calls for nothing."""
         name = show_path(path)
         if difference.noted or difference.removed:
-            self._journal.revisits.note(row.id, difference.noted, [file_id for file_id, _ in difference.removed])
+            removed = [file_id for file_id, _ in difference.removed]
+            wanted_by = partial(carriers, root=state.root, archives=self._archives)
+            self._journal.revisits.note(row.id, difference.noted, removed, wanted_by)
         if difference.removed:
             first = show_path(difference.removed[0][1])
             _log.info("files_removed", root=row.root, session=name, files=len(difference.removed), first=first)

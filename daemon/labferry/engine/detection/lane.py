@@ -48,7 +48,7 @@ class DetectLane(LaneThread):
         self._roots = [meet_root(root, config, journal) for root in config.roots]
         leave_others(config.roots, journal)
         self._looking = Looking(journal, wakeup, clock)
-        self._keeping = Keeping(journal, clock, lambda: wakeup.stopping)
+        self._keeping = Keeping(journal, clock, config.archive, lambda: wakeup.stopping)
         watched = any(state.facts.mode == "events" for state in self._roots)
         self._hints: Hints = WatchdogHints(signals=SIGNALS) if watched else NoHints()
         self._overflows = 0  # that were told

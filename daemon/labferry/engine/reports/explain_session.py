@@ -15,6 +15,7 @@ from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.places import session_folder
 from labferry.engine.reports.sessions import attention
 from labferry.engine.reports.verdicts import NEEDS_A_PERSON, Explanation, Fact, Verdict
+from labferry.errors import CODES
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.journal.transfer_rows import TransferRow
 from labferry.model import LIVE_STATES, History, JobKind, JobState, Lane, SessionState, Stage, show_path
@@ -102,7 +103,7 @@ def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[Jo
     if row.state in LEFT_ALONE:
         return _of_old(row)
     if row.complete_at is not None and jobs and all(job.state is JobState.DONE for job in jobs):
-        return _finished(row, jobs)
+        return _finished(context, row, jobs)
     if root is not None and root.frozen:
         return frozen(root)
     if gone:
@@ -163,13 +164,21 @@ def _same_files(context: Context, row: SessionRow) -> list[SessionRow]:
     return context.journal.sessions.same_files(row.id)
 
 
-def _finished(row: SessionRow, jobs: Sequence[JobRow]) -> Explanation:
+def _finished(context: Context, row: SessionRow, jobs: Sequence[JobRow]) -> Explanation:
+    """Return how far a session came of which nothing is left to do, and what did not come with it."""
     targets = ", ".join(job.target for job in jobs if job.kind is JobKind.ARCHIVE)
     registered = f"Registered in Alyx as {row.eid}" if row.registered_at is not None else ""
     verified = f"verified in archive {targets}" if targets else ""
     message = " and ".join(part for part in (registered, verified) if part)
     verdict = Verdict.OK_ARCHIVED if targets else Verdict.OK_REGISTERED
-    return Explanation(verdict, f"{message[0].upper()}{message[1:]}.")
+    message = f"{message[0].upper()}{message[1:]}."
+    lost = context.journal.files.lost(row.id)
+    if lost is None:
+        return Explanation(verdict, message)
+    what = "1 file was" if lost.files == 1 else f"{lost.files} files were"
+    code = "removed_unarchived"
+    message = f"{message} {what} removed before every archive had them: {show_path(lost.path)}."
+    return Explanation(verdict, message, code, CODES[code].hint)
 
 
 def _of_old(row: SessionRow) -> Explanation:

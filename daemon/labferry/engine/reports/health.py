@@ -36,6 +36,7 @@ CONDITIONS: dict[str, tuple[Severity, str]] = {
     "root_problem": (Severity.WARNING, "A root is watched less closely than it could be, or has lost many sessions"),
     "lane_paused": (Severity.WARNING, "An operator paused a part of the work"),
     "attention": (Severity.WARNING, "Sessions need a person"),
+    "never_archived": (Severity.WARNING, "Files were removed before they were archived"),
     "no_signal": (Severity.WARNING, "Sessions have no completion signal for long"),
     "signal_before_data": (Severity.WARNING, "Sessions have a completion signal and no data for long"),
     "late_data": (Severity.WARNING, "Sessions wait long for files that should come"),
@@ -122,6 +123,15 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class LostFiles:
+    """Files that were to be archived and were removed before, and one of them."""
+
+    files: int
+    sessions: int
+    example: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Replaced:
     """A damaged journal: when it was replaced, and by which backup (empty: it began anew)."""
 
@@ -146,6 +156,7 @@ class Facts:
     stuck : sequence of StuckSessions
     stalled : sequence of StalledTask
     late : sequence of LateArchive
+    lost : LostFiles or None
     left_out : LeftOut or None
     attention : int
         Sessions that need a person.
@@ -162,6 +173,7 @@ class Facts:
     stuck: Sequence[StuckSessions] = ()
     stalled: Sequence[StalledTask] = ()
     late: Sequence[LateArchive] = ()
+    lost: LostFiles | None = None
     left_out: LeftOut | None = None
     attention: int = 0
     attention_since: float | None = None
@@ -204,6 +216,8 @@ def _all(facts: Facts) -> Iterator[Condition]:
     for late in facts.late:
         text = f"{_sessions(late.sessions)} not in {late.target} yet: Alyx moves them, look at its own transfers."
         yield Condition("archive_late", text, late.since)
+    if facts.lost:
+        yield _lost(facts.lost)
     if facts.left_out:
         yield _left_out(facts.left_out)
     if facts.attention:
@@ -263,6 +277,15 @@ def _stuck(found: Sequence[StuckSessions]) -> Iterator[Condition]:
         more = f" and {count - len(examples)} more" if count > len(examples) else ""
         since = min(stuck.since for stuck in kind)
         yield Condition(condition, f"{_sessions(count)} {text} for too long: {named}{more}.", since)
+
+
+def _lost(lost: LostFiles) -> Condition:
+    what = "1 file was" if lost.files == 1 else f"{lost.files} files were"
+    text = (
+        f"{what} removed from {_sessions(lost.sessions)} before every archive had them: {show_path(lost.example)}. "
+        "Put them back and they are archived; `labferry hold SESSION` says that it is known."
+    )
+    return Condition("never_archived", text)
 
 
 def _left_out(files: LeftOut) -> Condition:

@@ -17,6 +17,7 @@ from labferry.engine.reports.health import (
     Facts,
     LateArchive,
     LeftOut,
+    LostFiles,
     Replaced,
     SilentLane,
     StalledTask,
@@ -87,6 +88,7 @@ def current_conditions(context: Context, live: LiveState, attention: int | None 
             stuck=stuck_sessions(context, stale_before),
             stalled=_stalled(context),
             late=_late(context, stale_before),
+            lost=_lost(context),
             left_out=_left_out(context),
             attention=journal.sessions.counts()[1] if attention is None else attention,
             attention_since=journal.jobs.blocked_since(),
@@ -148,14 +150,25 @@ def _replaced(context: Context) -> Replaced | None:
     return None
 
 
+def _lost(context: Context) -> LostFiles | None:
+    """Return what was to be archived and was removed before."""
+    found = context.journal.files.lost()
+    if found is None:
+        return None
+    return LostFiles(found.files, found.sessions, _full_path(context, found.session_id, found.path))
+
+
 def _left_out(context: Context) -> LeftOut | None:
     """Return the large files that nobody asks for, although no rule leaves them out."""
     found = context.journal.files.large_unmatched(context.config.registration.exclude_suffixes)
     if found is None:
         return None
-    session = context.journal.sessions.get(found.session_id)
-    folder = session_folder(context, session) if session else b""
-    return LeftOut(found.files, found.size, found.sessions, os.path.join(folder, found.path))
+    return LeftOut(found.files, found.size, found.sessions, _full_path(context, found.session_id, found.path))
+
+
+def _full_path(context: Context, session_id: int, path: bytes) -> bytes:
+    session = context.journal.sessions.get(session_id)
+    return os.path.join(session_folder(context, session) if session else b"", path)
 
 
 def _silent(context: Context, live: LiveState) -> list[SilentLane]:

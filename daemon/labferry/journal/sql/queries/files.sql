@@ -54,13 +54,13 @@ DELETE FROM file WHERE id = :id AND dataset_id IS NULL AND id NOT IN (SELECT fil
   AND (fate = 'excluded' OR generation > (SELECT sealed_generation FROM session WHERE id = :session_id))
 
 -- name: gone
-UPDATE file SET fate = 'excluded', code = CASE WHEN dataset_id IS NOT NULL
-    OR EXISTS (SELECT 1 FROM item WHERE item.file_id = file.id AND item.verified_at IS NOT NULL)
-    THEN 'removed' ELSE 'removed_unarchived' END,
-  reason = CASE WHEN dataset_id IS NOT NULL THEN 'removed from the folder after it was registered'
-    WHEN EXISTS (SELECT 1 FROM item WHERE item.file_id = file.id AND item.verified_at IS NOT NULL)
-    THEN 'removed from the folder after it was archived' ELSE 'removed from the folder, and never archived' END
-WHERE id = :id AND code NOT IN ('removed', 'removed_unarchived')
+UPDATE file SET fate = 'excluded', code = :code, reason = :reason WHERE id = :id
+
+-- What waits under a name of its own to replace something is no copy yet, and neither is one of other content.
+-- name: has_copies
+SELECT DISTINCT transfer.target FROM item JOIN transfer ON transfer.id = item.transfer_id
+  JOIN file ON file.id = item.file_id
+WHERE item.file_id = :id AND item.md5 = file.md5 AND item.verified_at IS NOT NULL AND item.place = item.destination
 
 -- name: removed
 SELECT sum(code = 'removed') AS archived, sum(code = 'removed_unarchived') AS left_behind,
@@ -69,6 +69,16 @@ FROM file WHERE session_id = :session_id AND code IN ('removed', 'removed_unarch
 
 -- name: left_behind
 SELECT * FROM file WHERE session_id = :session_id AND code = 'removed_unarchived' ORDER BY path LIMIT :limit
+
+-- What Alyx knows, and what was on its way to an archive, should have come there. An operator who holds the session
+-- has heard of it.
+-- name: lost
+SELECT count(*) AS files, count(DISTINCT file.session_id) AS sessions, max(file.size) AS largest,
+  file.session_id AS session_id, file.path AS path
+FROM file JOIN session ON session.id = file.session_id
+WHERE file.code = 'removed_unarchived'
+  AND CASE WHEN :session_id IS NULL THEN session.held_at IS NULL ELSE session.id = :session_id END
+  AND (file.dataset_id IS NOT NULL OR EXISTS (SELECT 1 FROM item WHERE item.file_id = file.id))
 
 -- Of history nothing is asked for. An ending that the configuration leaves out is a rule with a name.
 -- name: large_unmatched
