@@ -414,3 +414,25 @@ def test_a_kill_anywhere_and_a_restart_end_in_the_same_archive(tmp_path: Path) -
         frozenset({b"a.npy"}),
         frozenset({b"a.npy", b"b.flag"}),
     }
+
+
+def test_map_03_no_two_threads_tell_at_once_what_arrived_and_how_far_it_is(tmp_path: Path) -> None:
+    """Whoever writes down what it heard so far must not be told of one more file in the midst of that."""
+    files = {b"large": bytes(16 * MIB), **{b"small%d" % number: b"content" for number in range(8)}}
+    rig = Rig(tmp_path, files)
+    keeping, other_came = threading.Event(), threading.Event()
+    rooms = [0.2, 0.2]  # seconds: room for the other thread, which is in the midst of the large file, if it may come
+
+    def keep(_: Evidence) -> None:
+        keeping.set()
+        if rooms:
+            other_came.wait(rooms.pop())
+        keeping.clear()
+
+    def told(_: object = None) -> None:
+        if keeping.is_set():
+            other_came.set()
+
+    rig.archive.advance(rig.plan, told, lambda: False, keep=keep, between=told)
+    assert not other_came.is_set()
+    assert rig.archived() == files

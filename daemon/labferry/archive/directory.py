@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from errno import EACCES, ENOENT
 
@@ -88,15 +87,18 @@ class DirectoryArchive(Archive):
         if not pending:
             return Carried(())
         evidence: dict[int, Evidence] = {}
-        keeping = threading.Lock()
 
         def carry(number: int, item: Item) -> None:
             found = carrier.carry(number, item)
-            with keeping:
+            with meter.calling:
                 evidence[number] = found
                 keep(found)
 
-        files = SideBySide(pending, carry, between)
+        def pass_on() -> None:
+            with meter.calling:
+                between()
+
+        files = SideBySide(pending, carry, pass_on)
         meter = Meter(plan, verified, report, lambda: files.failed or stop())
         with (
             owning(self._open(plan.base, make=True)) as base,

@@ -24,6 +24,11 @@ class Meter:
         Destinations that count as done from the start.
     report, stop : callable
         As for `Archive.advance`.
+
+    Attributes
+    ----------
+    calling : threading.Lock
+        Held while the caller is told something, whatever it is: it may write down together what it heard one by one.
     """
 
     def __init__(
@@ -40,7 +45,7 @@ class Meter:
         self._files_done = len(done)
         self._report = report
         self._stop = stop
-        self._lock = threading.Lock()
+        self.calling = threading.Lock()
 
     def alive(self) -> None:
         """Tell how far it is, unless it is to end here.
@@ -56,7 +61,7 @@ class Meter:
 
     def tell(self) -> None:
         """Tell how far it is."""
-        with self._lock:
+        with self.calling:
             self._report(Progress(self._bytes_done, self._bytes_total, self._files_done, self._files_total))
 
     @contextmanager
@@ -72,7 +77,7 @@ class Meter:
 
     def count(self, size: int, files: int = 0) -> None:
         """Count bytes, and files, as done."""
-        with self._lock:
+        with self.calling:
             self._bytes_done += size
             self._files_done += files
 

@@ -20,7 +20,7 @@ from labferry.engine.replacing.directory import choose, exchange_in
 from labferry.engine.replacing.order import Replacing, require_registered
 from labferry.engine.unchanged import is_unchanged
 from labferry.engine.worker import StoppedEarly
-from labferry.errors import BlockedError, ChangedError, UnavailableError
+from labferry.errors import BlockedError, ChangedError, UnavailableError, UnexplainedError
 from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.journal.transfer_rows import ItemRow, TransferRow
@@ -52,7 +52,7 @@ class ArchiveStage:
         plan = self._plan(session, transfer, items)
         earlier = frozenset(row.place for row in items if row.verified_at is not None)
         lost = self._lost(transfer, plan, earlier, beat)
-        if lost or transfer.state != "verified":
+        if lost or transfer.state != "verified" or len(earlier) < len(items):
             self._carry(job, session, transfer, plan, earlier - lost, beat)
         replacing.replace()
         require_registered(self._context, session)
@@ -118,7 +118,13 @@ class ArchiveStage:
         verified: frozenset[bytes],
         beat: Callable[[str, float], None],
     ) -> None:
-        """Bring the bytes over and verify them; between two files, whoever has less to do goes first."""
+        """Bring the bytes over and verify them; between two files, whoever has less to do goes first.
+
+        Raises
+        ------
+        UnexplainedError
+            `transfer_failed`: everything was carried, and not for every file is it written down how it was verified.
+        """
         context = self._context
         context.folder_of(session)
         what = f"archiving {show_path(session.path)} to {transfer.target}"
@@ -142,6 +148,9 @@ class ArchiveStage:
         finally:
             ledger.close()
         context.reachable(f"archive:{transfer.target}")
+        if unproven := context.journal.transfers.unverified(transfer.id):
+            first = show_path(unproven[0].destination)
+            raise UnexplainedError("transfer_failed", f"{first} and {len(unproven) - 1} more are not verified yet")
         context.journal.transfers.finish(transfer.id, "verified")
 
     def finish(self, job: JobRow, move: Move) -> bool:

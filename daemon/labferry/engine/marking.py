@@ -29,7 +29,7 @@ def mark(context: Context, session: SessionRow, transfer: TransferRow, beat: Cal
     todo = [
         row
         for row in context.journal.transfers.items(transfer.id)
-        if row.marked_at is None and row.dataset_id is not None
+        if row.verified_at is not None and row.marked_at is None and row.dataset_id is not None
     ]
     if not todo:
         return
