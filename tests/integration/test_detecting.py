@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from labferry.detect.witness import Witness
+from labferry.engine.detection import keeping
 from labferry.model import JobKind, JobState, SessionState
 from support.detection import QUIET, SCAN, Watch
 from support.disks import mounted_below
@@ -321,3 +325,50 @@ def test_a_hint_is_quicker_than_the_scan(watch: Watch) -> None:
     watch.turn(0.1)
     watch.turn(1.0)
     assert watch.session().signal_seen_at is not None
+
+
+def broken_at(name: bytes, function: Callable[..., Any], place: int) -> Callable[..., Any]:
+    """Return a function with a fault of our own, which shows where this argument names one session."""
+
+    def breaks(*arguments: Any) -> Any:
+        if name in arguments[place]:
+            raise ValueError("Exceeds the limit (4300 digits) for integer string conversion")
+        return function(*arguments)
+
+    return breaks
+
+
+POISON, OTHER = "AA/2024-03-01/001", "ZZ/2024-03-01/001"
+
+
+def test_ruling_07_a_session_that_we_fail_at_keeps_no_other_one_waiting(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.make(POISON)
+    watch.make(OTHER)
+    with monkeypatch.context() as fault:
+        fault.setattr(Witness, "look", broken_at(b"/AA/", Witness.look, 1))
+        watch.turns(SCAN + QUIET + 10)
+        assert watch.session(OTHER).state is SessionState.COMPLETE
+        row = watch.session(POISON)
+        assert (row.state, row.wait_code) == (SessionState.SETTLING, "crash")
+        assert "ValueError: Exceeds the limit" in str(row.wait_why)
+    watch.turns(3600 + QUIET + 60, step=30)
+    assert watch.session(POISON).state is SessionState.COMPLETE, "it was tried again"
+
+
+def test_ruling_01_a_session_that_we_fail_at_keeps_no_other_one_from_being_looked_at_again(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [watch.make(POISON), watch.make(OTHER)]
+    watch.turns(SCAN + QUIET + 10)
+    for job in watch.journal.jobs.unfinished():
+        assert watch.journal.jobs.cancel(job.id, "Nobody works here.")
+    for folder in folders:
+        (folder / "alf" / "c.d.npy").write_bytes(b"later")
+    with monkeypatch.context() as fault:
+        fault.setattr(keeping, "_times", broken_at(b"/AA/", keeping._times, 0))
+        watch.turns(600, step=30)
+        assert (watch.session(POISON).generation, watch.session(OTHER).generation) == (1, 2)
+    watch.turns(2 * 3600, step=60)
+    assert watch.session(POISON).generation == 2, "it was tried again"

@@ -77,6 +77,7 @@ def test_done_02_the_size_in_a_meta_file_that_spikeglx_wrote(name: str, size: in
         json.dumps({**json.loads(header(500)), "chunk_offsets": [True]}).encode(),
         json.dumps({**json.loads(header(500)), "n_channels": "385"}).encode(),
         json.dumps({**json.loads(header(500)), "chunk_bounds": [-1]}).encode(),
+        header(500).replace(b'"n_channels": 385', b'"n_channels": ' + b"9" * 4000),
     ],
 )
 def test_done_02_what_is_no_compression_header_counts_as_missing(content: bytes) -> None:

@@ -17,6 +17,7 @@ from labferry.model import show_path
 
 META_LIMIT = 1024 * 1024  # bytes; real ones have less than twenty thousand
 HEADER_LIMIT = 16 * 1024 * 1024  # bytes; a second of signal takes about thirty
+TOO_LARGE = 2**63  # for a size: no file has it, and Python refuses to write numbers of thousands of digits
 _PART = re.compile(rb"(.+\.(?:ap|lf|nidq|obx))\.(meta|bin|cbin|ch)", re.DOTALL)
 _SIZE = re.compile(rb"^fileSizeBytes=[ \t]*(\d{1,18})[ \t]*\r?$", re.MULTILINE)
 _ITEM_SIZES = {"int16": 2, "uint16": 2, "int32": 4, "float32": 4}
@@ -107,6 +108,6 @@ def packed_size(content: bytes) -> Packed | None:
         channels, item = header["n_channels"], _ITEM_SIZES[header["dtype"]]
     except (ValueError, RecursionError, LookupError, TypeError):
         return None
-    if not all(type(number) is int and number >= 0 for number in (samples, stored, channels)):
+    if not all(type(number) is int and 0 <= number < TOO_LARGE for number in (samples, stored, channels)):
         return None
     return Packed(stored, samples * channels * item)

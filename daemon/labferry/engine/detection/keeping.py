@@ -23,7 +23,8 @@ from labferry.detect.difference import Difference, Listed, compare
 from labferry.detect.foldertimes import Folders, FolderTimes, folder_times
 from labferry.engine.detection.roots import RECENT, Kept, RootState
 from labferry.engine.seal import carriers
-from labferry.journal import Journal
+from labferry.errors import UnavailableError
+from labferry.journal import Journal, JournalError
 from labferry.journal.backlog import CHANGED
 from labferry.journal.rows import SessionRow
 from labferry.model import Clock, History, JobState, show_path
@@ -131,7 +132,15 @@ class Keeping:
                 state.next_visit = now + PAUSE
                 break
             beat(f"looking again at {show_path(path)}", 600.0)
-            self._look(state, path, seen)
+            try:
+                self._look(state, path, seen)
+            except (UnavailableError, JournalError):
+                raise
+            except Exception:  # of our own: the others must be looked at all the same
+                log = _log.bind(root=state.root.name, session=show_path(path))
+                log.exception("unexpected")
+                if path in state.kept:
+                    state.kept[path].due = Due(now + cadence.HOUR, now + cadence.HOUR)
         if seen:
             with self._journal.together():
                 for session_id, digest in seen:

@@ -70,7 +70,7 @@ class DetectLane(LaneThread):
         """
         for state in self._roots:
             if name in {None, state.root.name}:
-                state.accepted = accept_missing
+                state.accepted |= accept_missing
                 state.next_scan = state.next_listing = 0.0
                 for tracked in list(state.tracked.values()):
                     tracked.state = replace(tracked.state, next_look=0.0)

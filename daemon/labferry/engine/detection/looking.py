@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import structlog
 
@@ -12,10 +13,12 @@ from labferry.detect.signature import NOTHING_THERE, signal_present
 from labferry.detect.witness import Witness
 from labferry.engine.detection.roots import SIGNALS, RootState, Tracked
 from labferry.engine.wakeup import Wakeup
-from labferry.journal import Journal
+from labferry.errors import UnavailableError
+from labferry.journal import Journal, JournalError
 from labferry.journal.rows import SessionRow
 from labferry.model import Clock, show_path
 
+PUT_OFF = 3600.0  # seconds until a session is tried again at which we failed
 _log = structlog.get_logger()
 
 
@@ -68,7 +71,29 @@ class Looking:
         tracked.state = hinted(tracked.state, now, state.rules, signal_seen=name in SIGNALS)
 
     def look(self, state: RootState, tracked: Tracked) -> bool:
-        """Look into one unfinished session; make it work, and return True, when it is complete."""
+        """Look into one unfinished session; make it work, and return True, when it is complete.
+
+        Where our own looking fails, that is said of this session, which must not keep the others from being looked at.
+        """
+        try:
+            return self._look(state, tracked)
+        except (UnavailableError, JournalError):
+            raise
+        except Exception as error:
+            log = _log.bind(root=state.root.name, session=show_path(tracked.path))
+            log.exception("unexpected")
+            self._put_off(tracked, f"it could not be looked into: {type(error).__name__}: {error}")
+            return False
+
+    def _put_off(self, tracked: Tracked, why: str) -> None:
+        """Leave a session alone for some time."""
+        tracked.state = replace(tracked.state, next_look=self._clock.monotonic() + PUT_OFF)
+        news = (None, "crash", why)
+        if tracked.written != news:
+            self._journal.sessions.looked(tracked.id, *news)
+            tracked.written = news
+
+    def _look(self, state: RootState, tracked: Tracked) -> bool:
         folder = os.path.join(state.path, tracked.path)
         self._look_for_signal(state, tracked)
         signature, evidence = tracked.witness.look(folder) if os.path.isdir(folder) else (None, NO_EVIDENCE)

@@ -9,6 +9,7 @@ from labferry.journal.rows import SessionRow
 from labferry.model import rough_duration
 
 WAITING_VERDICTS = {
+    "crash": Verdict.UNREADABLE,
     "waiting_signal": Verdict.WAITING_SIGNAL,
     "no_files": Verdict.WAITING_SIGNAL,
     "waiting_device": Verdict.WAITING_DEVICE,

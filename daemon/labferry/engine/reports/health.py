@@ -254,6 +254,7 @@ _STUCK = {
     "no_video": "late_data",
     "waiting_size": "late_data",
     "unreadable": "unreadable",
+    "crash": "unreadable",
 }
 # Sessions that are not complete for too long, by condition.
 STUCK = {
