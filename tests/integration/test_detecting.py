@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from labferry.detect.cadence import HOUR
 from labferry.detect.witness import Witness
 from labferry.engine.detection import keeping
 from labferry.model import JobKind, JobState, SessionState
@@ -293,6 +294,30 @@ def test_ruling_03_a_root_that_was_given_another_name_is_told_of_and_left_alone(
     (facts,) = watch.lane.facts()
     assert (facts.frozen, facts.problem) == (False, "")
     assert watch.session().state is SessionState.COMPLETE
+
+
+def test_ruling_21_what_was_cancelled_before_it_was_sealed_stays_cancelled_until_it_changes(watch: Watch) -> None:
+    folder = watch.make()
+    watch.turns(SCAN + QUIET + 10)
+    (job,) = watch.journal.jobs.of_session(watch.session().id)
+    assert watch.journal.jobs.cancel(job.id, "Cancelled by ann.")
+    watch.turns(2 * HOUR, step=30)
+    assert watch.jobs() == [(JobKind.REGISTER, JobState.CANCELLED, 1)]
+    watch.restart()
+    watch.turns(2 * HOUR, step=30)
+    assert watch.jobs() == [(JobKind.REGISTER, JobState.CANCELLED, 1)]
+    (folder / "alf" / "late.b.npy").write_bytes(b"late")
+    watch.turns(2 * HOUR, step=30)
+    assert watch.jobs()[-1] == (JobKind.REGISTER, JobState.QUEUED, 2)
+
+
+def test_ruling_01_what_was_blocked_before_it_was_sealed_waits_as_it_is(watch: Watch) -> None:
+    for name in ("KS005/2024-03-01/001", "KS005/2024-03-01/1"):
+        watch.make(name)
+    watch.turns(4 * HOUR, step=30)
+    assert [watch.session(name).generation for name in ("KS005/2024-03-01/001", "KS005/2024-03-01/1")] == [1, 1]
+    states = {watch.jobs(name)[-1][1] for name in ("KS005/2024-03-01/001", "KS005/2024-03-01/1")}
+    assert states == {JobState.QUEUED, JobState.BLOCKED}
 
 
 def test_excluded_subjects_are_not_sessions(watch: Watch) -> None:

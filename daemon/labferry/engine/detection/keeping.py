@@ -21,6 +21,7 @@ from labferry.detect import cadence
 from labferry.detect.cadence import Due
 from labferry.detect.difference import Difference, Listed, compare
 from labferry.detect.foldertimes import Folders, FolderTimes, folder_times
+from labferry.detect.signature import Signature, take_signature
 from labferry.engine.detection.roots import RECENT, Kept, RootState
 from labferry.engine.seal import carriers
 from labferry.errors import UnavailableError
@@ -28,7 +29,7 @@ from labferry.journal import Journal, JournalError
 from labferry.journal.backlog import CHANGED
 from labferry.journal.rows import SessionRow
 from labferry.model import Clock, History, JobState, show_path
-from labferry.sessions.walk import walk_session
+from labferry.sessions.walk import WalkedFile
 
 ROLL_CALL_EVERY = cadence.HOUR
 VISIT_EVERY = 30.0  # seconds between two rounds of looks
@@ -165,8 +166,10 @@ class Keeping:
         if row.held_at is not None or row.vanished_at is not None or self._is_busy(row):
             kept.due = Due(now + SOON, kept.due.files)
             return
+        walked: list[WalkedFile] = []
+        signature = take_signature(folder, onlooker=walked.append)
         listed = (Listed(*one) for one in self._journal.revisits.listed(kept.id))
-        difference = compare(walk_session(folder), listed)
+        difference = Difference() if _waits_as_it_was(row, signature) else compare(walked, listed)
         if difference.unfinished and not difference.is_news:
             kept.due = Due(now + SOON, kept.due.files)
             return
@@ -209,6 +212,14 @@ def _times(folder: bytes, kept: Kept) -> FolderTimes:
             if times.digest == kept.digest:
                 return times
     return folder_times(folder)
+
+
+def _waits_as_it_was(row: SessionRow, signature: Signature) -> bool:
+    """Say whether a session that no manifest tells of yet is what it was when it was complete.
+
+    Its job is blocked, or an operator cancelled it: that holds for what was complete then (ruling 21).
+    """
+    return row.sealed_generation < row.generation and signature.digest == row.signature
 
 
 def _is_kept(row: SessionRow) -> bool:
