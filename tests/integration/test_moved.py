@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from labferry.detect.cadence import HOUR
 from labferry.engine import operations
 from labferry.model import JobState, SessionState, Stage
 from support.past import SESSION, Past
@@ -90,6 +91,29 @@ def test_done_09_a_folder_that_is_renamed_back_goes_on_as_if_nothing_had_been(la
     lab.work()
     lab.work()
     assert blocked(lab, RENAMED) == ["moved"], "and once more"
+    assert lab.changes() == []
+
+
+def test_done_09_a_session_that_lost_a_file_since_is_known_by_its_new_name(lab: Past) -> None:
+    record(lab)
+    (folder(lab) / "notes.txt").unlink()
+    for _ in range(24):
+        lab.clock.pass_by(HOUR)
+        lab.look()
+    move(lab, SESSION, RENAMED)
+    lab.work()
+    lab.work()
+    assert blocked(lab, RENAMED) == ["moved"]
+    assert lab.changes() == []
+
+
+def test_done_09_a_link_left_under_the_old_name_does_not_make_two_of_a_session(lab: Past) -> None:
+    record(lab)
+    move(lab, SESSION, RENAMED)
+    folder(lab).symlink_to(folder(lab, RENAMED).name)
+    lab.work()
+    lab.work()
+    assert blocked(lab, RENAMED) == ["moved"]
     assert lab.changes() == []
 
 

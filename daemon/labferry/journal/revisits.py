@@ -74,6 +74,11 @@ class Revisits:
         with self._db.write() as connection:
             connection.execute(_SQL["looked"], {"id": session_id, "folders": folders, "now": self._clock.now()})
 
+    def sign(self, session_id: int, signature: bytes) -> None:
+        """Store what the files of a session are now, with what calls for nothing."""
+        with self._db.write() as connection:
+            connection.execute(_SQL["sign"], {"id": session_id, "signature": signature})
+
     def note(
         self,
         session_id: int,

@@ -173,7 +173,7 @@ class Keeping:
         if difference.unfinished and not difference.is_news:
             kept.due = Due(now + SOON, kept.due.files)
             return
-        self._act(state, path, row, difference)
+        self._act(state, path, row, difference, signature)
         kept.digest = times.digest
         kept.due = cadence.after(kept.id, self._clock.now() - kept.since, kept.due, now, files=True)
         seen.append((kept.id, times.digest))
@@ -182,13 +182,17 @@ class Keeping:
         """Say whether a lane will look at the files of a session by itself."""
         return any(job.state in BUSY for job in self._journal.jobs.live_of_session(row.id))
 
-    def _act(self, state: RootState, path: bytes, row: SessionRow, difference: Difference) -> None:
+    def _act(
+        self, state: RootState, path: bytes, row: SessionRow, difference: Difference, signature: Signature
+    ) -> None:
         """Send a session with news back to settling; note what calls for nothing."""
         name = show_path(path)
         if difference.noted or difference.removed:
             removed = [file_id for file_id, _ in difference.removed]
             wanted_by = partial(carriers, root=state.root, archives=self._archives)
             self._journal.revisits.note(row.id, difference.noted, removed, wanted_by)
+            if not difference.is_news and not signature.unreadable:
+                self._journal.revisits.sign(row.id, signature.digest)  # should it be renamed, it is known again
         if difference.removed:
             first = show_path(difference.removed[0][1])
             _log.info("files_removed", root=row.root, session=name, files=len(difference.removed), first=first)

@@ -129,9 +129,10 @@ class Looking:
         if row is None or row.eid is not None or signature == NOTHING_THERE:
             return None
         places = self._journal.sessions.root_paths()
+        folder = os.path.join(places[row.root], tracked.path)
         for old in self._journal.sessions.with_signature(tracked.id, signature):
             told = old.eid is not None or bool(self._journal.steps.unanswered(old.id, ""))
-            if told and not os.path.isdir(os.path.join(places[old.root], old.path)):
+            if told and not _is_there(os.path.join(places[old.root], old.path), folder):
                 return old
         return None
 
@@ -140,6 +141,14 @@ class Looking:
         if not tracked.state.signal_seen and signal_present(os.path.join(state.path, tracked.path), SIGNALS):
             self._journal.sessions.signal(tracked.id, SIGNALS[0].decode())
             tracked.state = hinted(tracked.state, self._clock.monotonic(), state.rules, signal_seen=True)
+
+
+def _is_there(folder: bytes, renamed: bytes) -> bool:
+    """Say whether a folder is there; a link that was left when it was `renamed` is only its old name."""
+    try:
+        return os.path.isdir(folder) and not os.path.samefile(folder, renamed)
+    except OSError:  # one of them is gone since
+        return False
 
 
 def _may_settle(row: SessionRow, state: RootState) -> bool:

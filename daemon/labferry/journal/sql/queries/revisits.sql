@@ -17,3 +17,6 @@ FROM file WHERE session_id = :session_id AND code NOT IN ('removed', 'removed_un
 
 -- name: note
 UPDATE file SET size = :size, mtime_ns = :mtime_ns, ctime_ns = :ctime_ns WHERE id = :id
+
+-- name: sign
+UPDATE session SET signature = :signature WHERE id = :id
