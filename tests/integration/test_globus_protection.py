@@ -221,3 +221,44 @@ def test_map_07_evidence_of_an_older_generation_is_looked_at(make: Make) -> None
     unregistered(bench, LATE)
     assert bench.archive_job(session).code == "destination_differs"
     assert bench.destination(session, WHEEL).read_bytes() == b"somebody else's"
+
+
+# --- two folders of one session ------------------------------------------------------------------------------------
+
+
+def unpadded(bench: GlobusBench, content: bytes) -> SessionRow:
+    """Write a second folder of the same session, which has the same place in the archive."""
+    _, second = bench.write(PATH.replace("/001", "/1"), {WHEEL: content}, register=False)
+    bench.step(Stage.SEAL)
+    return second
+
+
+def test_ruling_03_ruling_18_two_folders_do_not_write_one_place(make: Make) -> None:
+    """Neither is registered, and neither has sent anything when both are looked for."""
+    bench = make(config=UNREGISTERED)
+    _, first = bench.write(PATH, {WHEEL: b"of the first"}, register=False)
+    bench.step(Stage.SEAL)
+    second = unpadded(bench, b"of the second")
+    bench.rest()
+    job = bench.archive_job(second)
+    assert (job.state, job.code) == (JobState.BLOCKED, "same_session_elsewhere")
+    assert f"{PATH} below root rig" in job.reason
+    assert bench.is_archived(first)
+    assert bench.archived(f"all/{PATH}") == {WHEEL: b"of the first"}
+    assert len(bench.posts()) == 1
+
+
+def test_ruling_03_a_folder_that_is_gone_and_done_leaves_its_place_to_what_is_found_there(make: Make) -> None:
+    bench = make(config=UNREGISTERED)
+    first = unregistered(bench, {WHEEL: b"of the first"})
+    second = unpadded(bench, b"of another size")
+    bench.rest()
+    assert bench.archive_job(second).code == "same_session_elsewhere"
+    bench.journal.sessions.vanished(first.id)
+    assert bench.journal.jobs.revive(bench.archive_job(second).id)
+    bench.rest()
+    assert bench.archive_job(second).code == "destination_differs", "by what is there"
+    bench.destination(first, WHEEL).unlink()
+    assert bench.journal.jobs.revive(bench.archive_job(second).id)
+    bench.rest()
+    assert bench.is_archived(second)

@@ -84,6 +84,14 @@ class Transfers:
         """Return what older transfers of the same session brought, or began to bring, to the same place."""
         return [EarlierRow.of(row) for row in self._db.read(_SQL["earlier"], {"id": transfer.id})]
 
+    def claimed(self, transfer: TransferRow) -> dict[bytes, tuple[str, bytes]]:
+        """Return the destinations that another folder of the same session holds, with its root and path.
+
+        It may write them, or has written them: what a second folder sent there would take the place of the first one's.
+        """
+        rows = self._db.read(_SQL["claimed"], {"id": transfer.id})
+        return {row["destination"]: (row["root"], row["path"]) for row in rows}
+
     def plan(
         self,
         job_id: int,

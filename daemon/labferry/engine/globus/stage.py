@@ -126,12 +126,14 @@ class GlobusStage:
         Raises
         ------
         BlockedError
-            `destination_differs`, `destination_unverified` or `endpoint_readonly`; nothing was sent.
+            `destination_differs`, `destination_unverified`, `same_session_elsewhere` or `endpoint_readonly`; nothing
+            was sent.
         """
         transfers = self._context.journal.transfers
         todo = transfers.unlooked(transfer.id)
         if not todo:
             return
+        self._require_unclaimed(transfer)
         self._preflight.require(transfer, beat)
         asked = Asked.from_json(job.options)
         listings = self._listings(session, transfer, _named(transfer, todo), beat)
@@ -154,6 +156,26 @@ class GlobusStage:
                 transfer.id, [(destination, f"only its size, trusted by {asked.by}") for destination in word]
             )
             transfers.looked(transfer.id, free)
+
+    def _require_unclaimed(self, transfer: TransferRow) -> None:
+        """Leave destinations alone that another folder of the same session has, or is about to have.
+
+        Only roots that are registered find out before that two of their folders are one session (ruling 3). The other
+        folder's files may still be on their way, so that a look at the collection shows nothing.
+
+        Raises
+        ------
+        BlockedError
+            `same_session_elsewhere`.
+        """
+        transfers = self._context.journal.transfers
+        claimed = transfers.claimed(transfer)
+        for item in transfers.items(transfer.id) if claimed else ():
+            if item.verified_at is None and item.destination in claimed:
+                root, path = claimed[item.destination]
+                owner = f"{show_path(path)} below root {root}"
+                what = f"archive {transfer.target}: {show_path(item.destination)} is the place of a file of {owner}"
+                raise BlockedError("same_session_elsewhere", what)
 
     def _earlier(self, transfer: TransferRow) -> tuple[set[str], dict[str, EarlierRow]]:
         """Return the destinations that older generations only began to send, and those they verified, as verified.

@@ -94,6 +94,19 @@ JOIN transfer AS old ON old.job_id = old_job.id AND old.target = this.target AND
 JOIN item ON item.transfer_id = old.id
 WHERE this.id = :id AND (item.verified_at IS NOT NULL OR item.sent) ORDER BY old.id
 
+-- Destinations that another folder of the same session may write, or has written: all of them where it is still there, and
+-- where it is gone only those of a job that is not over.
+-- name: claimed
+SELECT other.root, other.path, item.destination
+FROM transfer AS this JOIN job ON job.id = this.job_id JOIN session ON session.id = job.session_id
+JOIN session AS other ON other.id <> session.id
+  AND (other.subject, other.date, other.number) = (session.subject, session.date, session.number)
+JOIN job AS other_job ON other_job.session_id = other.id
+JOIN transfer ON transfer.job_id = other_job.id AND transfer.base = this.base AND transfer.endpoint IS this.endpoint
+JOIN item ON item.transfer_id = transfer.id
+WHERE this.id = :id AND (item.ours = 1 OR item.verified_at IS NOT NULL)
+  AND (other.vanished_at IS NULL OR other_job.finished_at IS NULL)
+
 -- name: unlooked
 SELECT file_id, place, size, md5 FROM item WHERE transfer_id = :id AND ours IS NULL AND verified_at IS NULL
 
