@@ -164,6 +164,32 @@ def test_ruling_18_what_an_older_generation_only_planned_is_not_ours(bench: Glob
     assert place_of(bench, session, WHEEL).read_bytes() == b"somebody else's"
 
 
+def test_ruling_18_what_a_refused_task_was_made_with_is_not_ours(bench: GlobusBench) -> None:
+    body = {"code": "ClientError.BadRequest.Strange", "message": "we do not like it"}
+    bench.fault(match="POST /v0.10/transfer", action="status", status=400, body=body)
+    _, session = bench.registered()
+    bench.work()
+    assert bench.archive_job(session).code == "transfer_refused"
+    put(place_of(bench, session, WHEEL), b"somebody else's")
+    bench.settle_again(session, LATE)
+    bench.rest()
+    assert bench.archive_job(session).code == "destination_differs"
+    assert place_of(bench, session, WHEEL).read_bytes() == b"somebody else's"
+
+
+def test_ruling_18_a_refusal_does_not_make_us_forget_what_an_earlier_task_left_unfinished(bench: GlobusBench) -> None:
+    session = unfinished(bench)
+    body = {"code": "ClientError.BadRequest.Strange", "message": "we do not like it"}
+    bench.fault(match="POST /v0.10/transfer", action="status", status=400, body=body)
+    bench.clock.pass_by(900.0)
+    bench.rest()
+    assert bench.archive_job(session).code == "transfer_refused"
+    assert bench.journal.jobs.revive(bench.archive_job(session).id)
+    bench.rest()
+    assert bench.is_archived(session)
+    assert bench.destination(session, WHEEL).read_bytes() == DATASETS[WHEEL]
+
+
 # --- what was verified ---------------------------------------------------------------------------------------------
 
 

@@ -66,6 +66,8 @@ class Ending:
         Transfers whose jobs must hear of it, with code and text.
     alone : collection of int
         Transfers that get a task of their own from now on.
+    begun : bool
+        False where the service has refused it: nothing of it was sent.
     """
 
     state: str
@@ -75,6 +77,7 @@ class Ending:
     arrived: Mapping[tuple[int, int], str] | None = None
     troubles: Mapping[int, tuple[str, str]] | None = None
     alone: Collection[int] = ()
+    begun: bool = True
 
 
 class Tasks:
@@ -218,6 +221,8 @@ class Tasks:
                 self._execute("trouble", transfer_id=transfer_id, trouble=code, trouble_text=text)
             for transfer_id in ending.alone:
                 self._execute("alone", transfer_id=transfer_id)
+            if not ending.begun:
+                self._execute("unsent", id=task_id)
             self._execute("unload", id=task_id)
             self._execute(
                 "end",

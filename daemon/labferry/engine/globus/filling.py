@@ -7,6 +7,7 @@ id is harmless: the same document makes one task, however often a kill or a lost
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import structlog
 
@@ -178,6 +179,7 @@ class Filling:
         self._context.journal.tasks.put_off(task.id, code, why)
 
     def _refused(self, task: TaskRow, ending: Ending) -> None:
-        self._context.journal.tasks.end(task.id, ending)
+        """End a task that the service did not take: what it was made with is not ours for that."""
+        self._context.journal.tasks.end(task.id, replace(ending, begun=False))
         self._not_before.pop(task.id, None)
         _log.warning("transfer_refused", target=self._target, task=task.label, code=ending.fault, why=ending.text)

@@ -60,7 +60,7 @@ VALUES (:target, :batch, :label, :submission_id, :source_endpoint, :destination_
 
 -- An operator may have held or cancelled the session meanwhile.
 -- name: load
-UPDATE item SET task_id = :task_id, sent = 1
+UPDATE item SET task_id = :task_id, sent = sent + 1
 WHERE transfer_id = :transfer_id AND task_id IS NULL AND ours = 1 AND verified_at IS NULL AND file_id IN (
   SELECT file_id FROM item WHERE transfer_id = :transfer_id AND task_id IS NULL AND ours = 1 AND verified_at IS NULL
   ORDER BY file_id LIMIT :files)
@@ -156,6 +156,10 @@ UPDATE item SET arrived_how = :how WHERE transfer_id = :transfer_id AND file_id 
 
 -- name: unload
 UPDATE item SET task_id = NULL WHERE task_id = :id AND arrived_how IS NULL
+
+-- Nothing of it was begun: what no other task was made with was never sent.
+-- name: unsent
+UPDATE item SET sent = max(0, sent - 1) WHERE task_id = :id
 
 -- name: trouble
 UPDATE transfer SET trouble = :trouble, trouble_text = :trouble_text, updated_at = :now WHERE id = :transfer_id
