@@ -184,7 +184,7 @@ def test_ruling_18_a_refusal_does_not_make_us_forget_what_an_earlier_task_left_u
     bench.clock.pass_by(900.0)
     bench.rest()
     assert bench.archive_job(session).code == "transfer_refused"
-    assert bench.journal.jobs.revive(bench.archive_job(session).id)
+    bench.settle_again(session, LATE)
     bench.rest()
     assert bench.is_archived(session)
     assert bench.destination(session, WHEEL).read_bytes() == DATASETS[WHEEL]
