@@ -16,6 +16,7 @@ from labferry.engine.detection import keeping
 from labferry.model import JobKind, JobState, SessionState
 from support.detection import QUIET, SCAN, Watch
 from support.disks import mounted_below
+from support.rights import folder_for_everyone, without_rights
 
 
 @pytest.fixture
@@ -397,3 +398,55 @@ def test_ruling_01_a_session_that_we_fail_at_keeps_no_other_one_from_being_looke
         assert (watch.session(POISON).generation, watch.session(OTHER).generation) == (1, 2)
     watch.turns(2 * 3600, step=60)
     assert watch.session(POISON).generation == 2, "it was tried again"
+
+
+def eight_each(watch: Watch) -> None:
+    for subject in ("AA", "KS005"):
+        for number in range(1, 9):
+            watch.make(f"{subject}/2024-03-01/{number:03d}")
+    watch.turns(SCAN + QUIET + 10)
+
+
+def test_ruling_15_a_subject_that_is_left_out_from_now_on_is_not_missed(watch: Watch) -> None:
+    eight_each(watch)
+    watch.settings["exclude_subjects"] = ["AA"]
+    watch.restart()
+    watch.make("KS006/2024-03-02/001")
+    watch.turns(5 * SCAN)
+    (facts,) = watch.lane.facts()
+    assert (facts.frozen, facts.problem, vanished(watch)) == (False, "", 0)
+    assert watch.session("KS006/2024-03-02/001").state is SessionState.COMPLETE
+    for number in range(1, 4):
+        shutil.rmtree(watch.root / f"KS005/2024-03-01/{number:03d}")
+    watch.turns(5 * SCAN)
+    assert vanished(watch) == 3, "the others are missed as ever"
+
+
+def test_ruling_15_nothing_that_was_begun_of_a_subject_that_is_left_out_is_gone_on_with(watch: Watch) -> None:
+    watch.make("AA/2024-03-01/001")
+    watch.turns(SCAN)
+    watch.settings["exclude_subjects"] = ["AA"]
+    watch.restart()
+    watch.turns(QUIET + 5 * SCAN)
+    assert (watch.session("AA/2024-03-01/001").state, watch.jobs("AA/2024-03-01/001")) == (SessionState.SETTLING, [])
+
+
+def see_a_closed_subject(watch: Watch) -> None:
+    eight_each(watch)
+    (watch.root / "AA").chmod(0)
+    shutil.rmtree(watch.root / "KS005/2024-03-01/001")
+    watch.make("KS006/2024-03-02/001")
+    watch.turns(5 * SCAN)
+    (facts,) = watch.lane.facts()
+    (watch.root / "AA").chmod(0o755)
+    assert (facts.frozen, vanished(watch)) == (False, 1)
+    assert facts.problem.startswith("AA cannot be read")
+    assert watch.session("KS006/2024-03-02/001").state is SessionState.COMPLETE
+    watch.lane.tidy()
+
+
+def test_done_10_a_folder_that_cannot_be_read_is_named_and_what_is_below_it_not_missed() -> None:
+    with folder_for_everyone() as everyone:
+        everyone.chmod(0o777)
+        with without_rights():
+            see_a_closed_subject(Watch(everyone))

@@ -78,11 +78,6 @@ class ScanResult:
     problem: str = ""
 
     @property
-    def complete(self) -> bool:
-        """Whether a session that was not found is really not there."""
-        return self.state is RootState.OK and not self.unreadable
-
-    @property
     def gaps(self) -> str:
         """One sentence about the folders that could not be listed; empty when there are none."""
         if not self.unreadable:

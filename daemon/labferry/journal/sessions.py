@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from labferry.errors import CODES
@@ -42,10 +42,10 @@ class Sessions:
         """Return the sessions below a root that are there and not complete; history is left alone."""
         return self._rows("unsettled", root=root)
 
-    def folders(self, root: str) -> dict[bytes, tuple[int, bool]]:
-        """Return the folders known below a root: path to (session id, is it there)."""
+    def folders(self, root: str, without: Collection[str] = ()) -> dict[bytes, tuple[int, bool]]:
+        """Return the folders known below a root, but for some subjects: path to (session id, is it there)."""
         rows = self._db.read(_SQL["folders"], {"root": root})
-        return {row["path"]: (row["id"], row["vanished_at"] is None) for row in rows}
+        return {row["path"]: (row["id"], row["vanished_at"] is None) for row in rows if row["subject"] not in without}
 
     def get(self, session_id: int) -> SessionRow | None:
         """Return one session by its id."""

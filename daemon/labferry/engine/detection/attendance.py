@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import NamedTuple
 
 import structlog
@@ -57,7 +58,8 @@ def judge(state: RootState, result: ScanResult, found: Found, *, accepted: bool 
     if result.problem or state.renamed:
         return Judgement(result.problem or state.renamed, frozen=True)
     present = [path for path, (_, there) in state.known.items() if there]
-    missing = sum(path not in found for path in present)
+    closed = frozenset(one.path for one in result.unreadable)
+    missing = sum(path not in found and not _is_below(path, closed) for path in present)
     if missing and _is_empty(state.path):
         return Judgement(f"the folder is empty and {missing} sessions were here: is the disk mounted?", frozen=True)
     if missing > FEW and missing > SHARE * len(present) and not accepted:
@@ -67,6 +69,15 @@ def judge(state: RootState, result: ScanResult, found: Found, *, accepted: bool 
         )
         return Judgement(why, frozen=state.device is None or device_of(state.path) != state.device)
     return AS_EXPECTED
+
+
+def _is_below(path: bytes, folders: Collection[bytes]) -> bool:
+    """Say whether a path lies below one of these folders."""
+    while folders and path:
+        path = os.path.dirname(path)
+        if path in folders:
+            return True
+    return False
 
 
 def device_of(root: bytes) -> int | None:
@@ -121,10 +132,16 @@ def meet_sessions(state: RootState, found: Found, journal: Journal, settings: De
         _log.info("sessions_found", root=state.root.name, sessions=len(new), history=old)
 
 
-def miss_sessions(state: RootState, found: Found, journal: Journal, *, accepted: bool = False) -> None:
-    """Note what was not found; after two scans in a row, or on a person's word, a session has vanished."""
+def miss_sessions(
+    state: RootState, result: ScanResult, found: Found, journal: Journal, *, accepted: bool = False
+) -> None:
+    """Note what was not found; after two scans in a row, or on a person's word, a session has vanished.
+
+    What lies below a folder that could not be read is not missing: nobody knows.
+    """
+    closed = frozenset(one.path for one in result.unreadable)
     for path, (session_id, there) in list(state.known.items()):
-        if not there or path in found:
+        if not there or path in found or _is_below(path, closed):
             state.misses.pop(path, None)
             continue
         state.misses[path] = state.misses.get(path, 0) + 1

@@ -69,7 +69,7 @@ class Keeping:
         """Put what the journal has as complete under watch, each with a turn of its own; now and then, as a whole."""
         now, today = self._clock.monotonic(), self._clock.now()
         for row in self._journal.revisits.of_root(state.root.name):
-            if row.path in state.kept or row.path in state.tracked:
+            if row.path in state.kept or row.path in state.tracked or row.path not in state.known:
                 continue
             seen = None if row.looked_at is None else today - row.looked_at
             due = cadence.first(row.id, today - row.since, seen, now)

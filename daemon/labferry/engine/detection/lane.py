@@ -191,8 +191,8 @@ class DetectLane(LaneThread):
         if judgement.frozen:
             return
         meet_sessions(state, found, self._journal, self._config.detection)
-        if result.complete and not judgement.why:
-            miss_sessions(state, found, self._journal, accepted=accepted)
+        if not judgement.why:
+            miss_sessions(state, result, found, self._journal, accepted=accepted)
             remember_device(state, self._journal)
         state.nurseries = subject_folders(state)
         state.unsure = bool(state.misses or judgement.why)

@@ -109,7 +109,8 @@ class RootState:
     nurseries : list of bytes
         Where the next sessions appear.
     known : dict
-        Id of every session that the journal has by its path, and whether it was there at the last scan.
+        Id of every session that the journal has by its path, and whether it was there at the last scan; without those
+        of subjects that are left out, which are neither found nor missed.
     misses : dict
         How many scans in a row did not find a session.
     tracked : dict
@@ -179,8 +180,9 @@ def meet_root(root: Root, config: Config, journal: Journal) -> RootState:
     scanner = Scanner(path, grammar, remembers=network is None)
     state = RootState(root, path, grammar, rules, facts, met_at, scanner, blind=problem)
     state.device = journal.sessions.device_of_root(root.name)
-    state.known = journal.sessions.folders(root.name)
-    if formerly and not state.known:
+    known = journal.sessions.folders(root.name)
+    state.known = journal.sessions.folders(root.name, root.exclude_subjects) if root.exclude_subjects else known
+    if formerly and not known:
         state.renamed = (
             f"the sessions here are known as those of root {formerly}, which is not configured any more. Give "
             f'the root name = "{formerly}" again: its path may change, its name may not'

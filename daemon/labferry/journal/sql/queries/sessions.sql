@@ -19,7 +19,7 @@ SELECT * FROM session_status
 WHERE root = :root AND complete_at IS NULL AND history IS NULL AND vanished_at IS NULL ORDER BY id
 
 -- name: folders
-SELECT id, path, vanished_at FROM session WHERE root = :root
+SELECT id, path, subject, vanished_at FROM session WHERE root = :root
 
 -- name: get
 SELECT * FROM session_status WHERE id = :id
