@@ -83,6 +83,22 @@ def test_map_06_what_an_earlier_life_left_elsewhere_is_removed(bench: GlobusBenc
     assert (left_behind(bench), bench.ask("SELECT * FROM probe")) == ([], [])
 
 
+def test_map_06_a_collection_that_was_replaced_keeps_its_target_down_no_more(make: Make, logs: Logs) -> None:
+    """What was made in the dead one cannot be removed: that is told, and the new one is looked at."""
+    dead = "0a8e3b9c-7d52-4f16-9a4e-3c5d6b7f8a90"
+    bench = make()
+    bench.journal.probes.begin("server", dead, "/.labferry-sandbox")
+    gone = {"code": "EndpointNotFound", "message": "No such endpoint"}
+    bench.fault(match="POST /v0.10/delete", action="status", status=404, body=gone)
+    _, session = bench.registered()
+    bench.rest()
+    assert bench.is_archived(session)
+    assert said(logs, "dependency_down") == []
+    (line,) = said(logs, "probe_left")
+    assert "No such endpoint" in line["why"]
+    assert [endpoint for (endpoint,) in bench.ask("SELECT endpoint FROM probe")] == [dead]
+
+
 def test_map_06_a_directory_that_cannot_be_removed_stops_nobody(bench: GlobusBench, logs: Logs) -> None:
     body = {"code": "ClientError.BadRequest.NotAllowed", "message": "nothing is ever deleted here"}
     bench.fault(match="POST /v0.10/delete", action="status", status=400, body=body, times=None)

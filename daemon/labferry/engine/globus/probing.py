@@ -15,7 +15,7 @@ from labferry.archive.globus.document import label
 from labferry.archive.globus.paths import join, split
 from labferry.archive.globus.service import GlobusService
 from labferry.config import Globus
-from labferry.engine.context import Context
+from labferry.engine.context import GLOBUS, Context
 from labferry.errors import BlockedError, LabferryError, UnavailableError
 from labferry.journal.transfer_rows import ProbeRow
 from labferry.model import show_path
@@ -174,8 +174,9 @@ class Probing:
             self._journal.probes.removing(probe, None)
             _log.warning("probe_left", target=self._target, path=probe.path, why=refused.message)
         except UnavailableError as error:
-            if error.code not in {_BUSY, _DENIED}:
-                raise
+            is_elsewhere = probe.endpoint != self._endpoint and error.dependency != GLOBUS
+            if error.code not in {_BUSY, _DENIED} and not is_elsewhere:
+                raise  # it is wrong with the collection in use
             _log.warning("probe_left", target=self._target, path=probe.path, why=error.message)
         else:
             self._journal.probes.end(probe)
