@@ -14,7 +14,8 @@ import pytest
 
 from labferry.detect.cadence import DAY, HOUR
 from labferry.engine.reports.status import current_conditions
-from labferry.model import FileFate, JobState, SessionState
+from labferry.engine.seal import Seal
+from labferry.model import FileFate, JobState, SessionState, Stage
 from support.past import DATASETS, SESSION, Past, md5_of
 from support.recordings import header, meta
 
@@ -275,6 +276,29 @@ def test_ruling_01_a_changed_file_that_is_sent_nowhere_is_noted_and_no_more(lab:
     assert lab.row().generation == 1
     assert files(lab)["unmatched_bytes"] == len(b"a longer note than before")
     assert lab.requests() == []
+
+
+def test_ruling_21_a_seal_that_was_superseded_meanwhile_does_not_stand_for_the_next_generation(lab: Past) -> None:
+    lab.write(SESSION, flag=True)
+    lab.meet()
+    lab.settle()
+    lab.work_until(Stage.RESOLVE)
+    session = lab.row()
+    job = lab.journal.jobs.claim(Stage.SEAL, "")
+    assert job is not None
+
+    def speak(doing: str, _: float) -> None:
+        """Ask for another generation, as an operator may while files are read."""
+        if doing.startswith("hashing") and lab.row().generation == 1:
+            lab.journal.sessions.register_again(session.id, "")
+
+    Seal(lab.context)(job, speak)
+    assert (lab.row().generation, lab.row().sealed_generation) == (2, 0)
+    lab.end()  # the attempt was never finished: another life takes up what is left
+    lab.open()
+    lab.meet()
+    lab.work()
+    assert (lab.row().state, lab.row().sealed_generation) == (SessionState.ARCHIVED, 2)
 
 
 # --- removed --------------------------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ class World:
         self.journal.files.list_files(row.id, row.generation, versions)
         checksum = f"{random.Random(0).getrandbits(128):032x}"
         self.journal.files.checksums(row.id, [(v, checksum) for v, d in versions if d.fate is FileFate.DATASET])
-        self.journal.sessions.sealed(row.id)
+        self.journal.sessions.sealed(row.id, row.generation)
         self.run(Stage.SEAL, Done())
         return self.now(row)
 

@@ -53,7 +53,7 @@ class Seal:
         self._hash(session, job, folder, root, beat)
         self._require_datasets(job, session, folder)  # some may have turned out to be unreadable
         if session.sealed_generation != session.generation:
-            context.journal.sessions.sealed(session.id)
+            context.journal.sessions.sealed(session.id, job.generation)
         if job.kind is JobKind.ARCHIVE:
             context.journal.jobs.set_bytes_left(job.id, self._to_carry(job, session))
         return Done()

@@ -311,9 +311,9 @@ class Sessions:
 
     # --- what the lanes learned ---------------------------------------------------------------------------
 
-    def sealed(self, session_id: int) -> None:
-        """Record that the manifest of the current generation is complete, checksums included."""
-        self._write("sealed", id=session_id)
+    def sealed(self, session_id: int, generation: int) -> None:
+        """Record that the manifest of a generation is complete, checksums included; of one that is over, nothing."""
+        self._write("sealed", id=session_id, generation=generation)
 
     def resolved(self, session_id: int, lab: str, repository: str) -> None:
         """Record the lab of the subject and the lab's data repository on this server."""

@@ -118,7 +118,7 @@ WHERE root = :root AND complete_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job
   AND job.kind = 'register' AND job.generation = session.generation AND job.state <> 'superseded')
 
 -- name: sealed
-UPDATE session SET sealed_generation = generation, updated_at = :now WHERE id = :id
+UPDATE session SET sealed_generation = :generation, updated_at = :now WHERE id = :id AND generation = :generation
 
 -- name: resolved
 UPDATE session SET lab = :lab, repository = :repository, updated_at = :now WHERE id = :id
