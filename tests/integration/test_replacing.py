@@ -19,6 +19,7 @@ from labferry.engine.reports.verify import verify
 from labferry.engine.verifying.strangers import HOW
 from labferry.errors import LabferryError, UnavailableError
 from labferry.journal.rows import SessionRow
+from labferry.journal.transfers import Transfers
 from labferry.model import JobKind, Stage
 from labferry.sandbox.configfile import ArchiveKind
 from support.globus import GlobusBench
@@ -42,6 +43,7 @@ from support.replacing import (
 from support.stages import FILES, StageBench
 
 OLD = FILES[WHEEL]
+SAME_SIZE = OLD.upper()
 SECOND = "KS005/2026-03-02/002"
 ON_CHANGE = {'naming = "alyx"': 'naming = "alyx"\non_change = "replace"'}
 UNREGISTERED = {
@@ -511,3 +513,70 @@ def test_ruling_32_a_kill_at_any_request_of_a_replacement_ends_the_same(make: Ma
     for number in range(1, len(undisturbed) + 1):
         for when in ("before", "after"):
             disturbed(make(kind), number, when)
+
+
+class KilledError(BaseException):
+    """The process dies here."""
+
+
+def killed_in_the_exchange(
+    bench: StageBench, session: SessionRow, monkeypatch: pytest.MonkeyPatch, *, on_a_word: bool
+) -> None:
+    """Replace a file, and die when the names have changed hands and nobody has written it down."""
+
+    def dies(*_: object) -> None:
+        raise KilledError
+
+    change(bench, session, {WHEEL: SAME_SIZE})
+    if on_a_word:
+        go_on(bench)
+        replace(bench, session)
+    with monkeypatch.context() as life:
+        life.setattr(Transfers, "exchanged", dies)
+        with pytest.raises(KilledError):
+            go_on(bench)
+    bench.end_life()
+    bench.open()
+    assert copy_of(bench, session).read_bytes() == SAME_SIZE
+
+
+@KINDS
+def test_ruling_10_an_exchange_that_a_newer_generation_overtook_is_ended_first(
+    make: Make, kind: ArchiveKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make(kind, ON_CHANGE)
+    _, session = archived(bench)
+    killed_in_the_exchange(bench, session, monkeypatch, on_a_word=False)
+    change(bench, session, {WHEEL: OLD})
+    go_on_for_long(bench, session, truthful(bench))
+    assert copy_of(bench, session).read_bytes() == OLD
+    assert published(bench)["_ibl_wheel.position.npy"] == (md5(OLD), True)
+    assert sorted(names_at_the_wheel(bench, session).values()) == sorted([OLD, OLD, SAME_SIZE])
+
+
+@pytest.mark.parametrize("third_comes_between", [False, True])
+@KINDS
+def test_ruling_10_an_overtaken_exchange_that_cannot_be_ended_is_proof_of_nothing(
+    make: Make, kind: ArchiveKind, monkeypatch: pytest.MonkeyPatch, *, third_comes_between: bool
+) -> None:
+    bench = make(kind)
+    _, session = archived(bench)
+    killed_in_the_exchange(bench, session, monkeypatch, on_a_word=True)
+    copy_of(bench, session).write_bytes(b"third one")
+    (beside,) = [name for name in names_at_the_wheel(bench, session) if name != copy_of(bench, session)]
+    if third_comes_between:
+        beside.with_name(beside.name.replace(".old-", ".new-")).write_bytes(SAME_SIZE)
+    else:
+        beside.unlink()
+    left = [SAME_SIZE, OLD] if third_comes_between else []
+    change(bench, session, {WHEEL: OLD})
+    go_on_for_long(bench, session, truthful(bench))
+    assert copy_of(bench, session).read_bytes() == OLD
+    assert published(bench)["_ibl_wheel.position.npy"] == (md5(OLD), True)
+    assert sorted(names_at_the_wheel(bench, session).values()) == sorted([OLD, b"third one", *left])
+
+
+def names_at_the_wheel(bench: StageBench, session: SessionRow) -> dict[Path, bytes]:
+    """Return what stands at a dataset's place, and beside it under names of ours."""
+    copy = copy_of(bench, session)
+    return {file: file.read_bytes() for file in copy.parent.glob(f"{copy.name}*")}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from labferry.archive.base import Archive, StoppedError
 from labferry.archive.plan import Item, Plan
@@ -17,7 +18,7 @@ from labferry.engine.context import Context
 from labferry.engine.marking import mark
 from labferry.engine.planning import base_of, items_of, new_batch
 from labferry.engine.replacing.directory import choose, exchange_in
-from labferry.engine.replacing.order import Replacing, require_registered
+from labferry.engine.replacing.order import Replacing, require_registered, settle_older
 from labferry.engine.unchanged import is_unchanged
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import BlockedError, ChangedError, UnavailableError, UnexplainedError
@@ -37,15 +38,15 @@ class ArchiveStage:
     def __call__(self, job: JobRow, beat: Callable[[str, float], None]) -> Outcome:
         """Plan, carry, verify, mark."""
         session = self._context.session_of(job)
-        transfer = self._transfer(job, session)
-        replacing = Replacing(
-            self._context,
-            job,
-            session,
-            transfer,
-            lambda rows: exchange_in(self._context, self._archive, transfer, rows, beat),
-            beat,
-        )
+        base = base_of(self._context, session, job.target)
+
+        def replacing_of(transfer: TransferRow) -> Replacing:
+            exchange = partial(exchange_in, self._context, self._archive, transfer, beat=beat)
+            return Replacing(self._context, job, session, transfer, exchange, beat)
+
+        settle_older(self._context, job, base, None, replacing_of)
+        transfer = self._transfer(job, session, base)
+        replacing = replacing_of(transfer)
         replacing.finish()
         choose(self._context, self._archive, job, transfer, lambda: self._plan(session, transfer), beat)
         items = self._context.journal.transfers.items(transfer.id)
@@ -61,10 +62,9 @@ class ArchiveStage:
 
     # --- plan ---------------------------------------------------------------------------------------------
 
-    def _transfer(self, job: JobRow, session: SessionRow) -> TransferRow:
+    def _transfer(self, job: JobRow, session: SessionRow, base: bytes) -> TransferRow:
         """Return the job's transfer, planned before or now, at the place that the configuration names now."""
         context, transfers = self._context, self._context.journal.transfers
-        base = base_of(context, session, job.target)
         transfer = transfers.of_job(job.id)
         if transfer is None:
             with context.journal.together():

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from labferry.journal.database import Database, load_queries
+from labferry.journal.rows import JobRow
 from labferry.journal.transfer_rows import CopyRow, EarlierRow, ItemRow, TransferRow
 from labferry.model import Clock
 
@@ -91,6 +92,12 @@ class Transfers:
         """
         rows = self._db.read(_SQL["claimed"], {"id": transfer.id})
         return {row["destination"]: (row["root"], row["path"]) for row in rows}
+
+    def half_exchanged(self, job: JobRow, base: bytes, endpoint: str | None = None) -> list[TransferRow]:
+        """Return transfers of older generations to a place, whose exchanges of names may have happened in part."""
+        values = {"session_id": job.session_id, "job_id": job.id, "target": job.target}
+        rows = self._db.read(_SQL["half_exchanged"], {**values, "base": base, "endpoint": endpoint})
+        return [TransferRow.of(row) for row in rows]
 
     def plan(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from labferry.archive.base import StoppedError
 from labferry.archive.faults import reading
@@ -25,7 +26,7 @@ from labferry.engine.globus.preflight import Preflight
 from labferry.engine.marking import mark
 from labferry.engine.planning import base_of, items_of, new_batch
 from labferry.engine.replacing.collection import ExchangeInCollection, choose
-from labferry.engine.replacing.order import Replacing, require_registered
+from labferry.engine.replacing.order import Replacing, require_registered, settle_older
 from labferry.engine.unchanged import require_unchanged
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import BlockedError, UnexplainedError
@@ -52,12 +53,14 @@ class GlobusStage:
         """Do what can be done now; wait where a task must end first."""
         context, transfers = self._context, self._context.journal.transfers
         session = context.session_of(job)
+        replacing_of = partial(self._replacing, job, session, beat=beat)
         transfer = transfers.of_job(job.id) or self._plan(job, session)
         self._hear(session, transfer)
         carried = context.journal.tasks.carries(transfer.id)
         if not carried:
             transfer = self._follow(session, transfer)
-        replacing = self._replacing(job, session, transfer, beat)
+            settle_older(context, job, transfer.base, transfer.endpoint, replacing_of)
+        replacing = replacing_of(transfer)
         replacing.finish()
         if transfer.state != "verified":
             self._look(job, session, transfer, beat)

@@ -49,7 +49,26 @@ class Replacing:
 
     def finish(self) -> None:
         """Go on with exchanges that an interruption may have left half-way: before anything is looked for or sent."""
-        self._let_have([row for row in self._staged() if row.exchange_at is not None])
+        self._let_have(self._begun())
+
+    def settle(self) -> None:
+        """Go on with what a generation left half-way that another one followed; what cannot be ended is given up.
+
+        Raises
+        ------
+        BlockedError
+            `hash_conflict`.
+        """
+        transfers = self._context.journal.transfers
+        try:
+            gone = self._exchange_names([row for row in self._begun() if row.verified_at is not None])
+        except BlockedError as problem:
+            if problem.code != "destination_differs":
+                raise
+            gone = self._begun()
+        if gone:
+            transfers.lost(self._transfer.id, [row.place for row in gone])
+            transfers.finish(self._transfer.id, "failed")
 
     def replace(self) -> None:
         """Exchange what is verified, once that may be.
@@ -71,18 +90,41 @@ class Replacing:
     def _staged(self) -> list[ItemRow]:
         return self._context.journal.transfers.staged(self._transfer.id)
 
+    def _begun(self) -> list[ItemRow]:
+        return [row for row in self._staged() if row.exchange_at is not None]
+
+    def _exchange_names(self, rows: Sequence[ItemRow]) -> Sequence[ItemRow]:
+        """Commit what is about to happen, tell Alyx, and let it happen; return what must be brought again."""
+        self._context.journal.transfers.exchanging(self._transfer.id, [row.file_id for row in rows])
+        withdraw(self._context, self._session, self._transfer, rows, self._beat)
+        return self._exchange(rows)
+
     def _let_have(self, rows: Sequence[ItemRow]) -> None:
         if not rows:
             return
         journal = self._context.journal
-        journal.transfers.exchanging(self._transfer.id, [row.file_id for row in rows])
-        withdraw(self._context, self._session, self._transfer, rows, self._beat)
-        gone = self._exchange(rows)
+        gone = self._exchange_names(rows)
         if gone:
             journal.transfers.lost(self._transfer.id, [row.place for row in gone])
             first = show_path(gone[0].place)
             raise UnexplainedError("transfer_failed", f"{first} is gone, and {len(gone) - 1} more; sent again")
         journal.jobs.hurry_session(self._session.id, REPLACING)
+
+
+def settle_older(
+    context: Context, job: JobRow, base: bytes, endpoint: str | None, replacing_of: Callable[[TransferRow], Replacing]
+) -> None:
+    """Bring the exchanges of older generations to an end: only then is it known what has the names.
+
+    Parameters
+    ----------
+    base, endpoint : bytes, str or None
+        Where the job's transfer goes: what is elsewhere is left as it is.
+    replacing_of : callable
+        As for the job's own transfer, for that of an older job.
+    """
+    for transfer in context.journal.transfers.half_exchanged(job, base, endpoint):
+        replacing_of(transfer).settle()
 
 
 # --- when -------------------------------------------------------------------------------------------------

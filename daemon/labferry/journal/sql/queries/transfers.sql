@@ -83,7 +83,16 @@ UPDATE item SET marked_at = :now WHERE transfer_id = :transfer_id AND file_id = 
 -- name: progress
 UPDATE transfer SET bytes_done = :bytes_done, files_done = :files_done, updated_at = :now WHERE id = :id
 
--- A file that was only planned says nothing about what is there; neither does one at another place.
+-- Where names were about to be exchanged when an interruption came, and a newer generation followed.
+-- name: half_exchanged
+SELECT * FROM transfer AS old WHERE target = :target AND base = :base AND endpoint IS :endpoint
+  AND job_id IN (SELECT id FROM job WHERE session_id = :session_id AND id <> :job_id)
+  AND EXISTS (SELECT 1 FROM item WHERE transfer_id = old.id AND staged IS NOT NULL AND verified_at IS NOT NULL
+    AND exchange_at IS NOT NULL AND exchanged_at IS NULL)
+ORDER BY id
+
+-- A file that was only planned says nothing about what is there; neither does one at another place, nor one whose name
+-- was about to be given away when an interruption came.
 -- name: earlier
 SELECT item.file_id, item.place AS destination, item.md5, item.size, item.verified_at
 FROM transfer AS this
@@ -92,7 +101,13 @@ JOIN job AS old_job ON old_job.session_id = job.session_id AND old_job.id <> job
 JOIN transfer AS old ON old.job_id = old_job.id AND old.target = this.target AND old.base = this.base
   AND old.endpoint IS this.endpoint
 JOIN item ON item.transfer_id = old.id
-WHERE this.id = :id AND (item.verified_at IS NOT NULL OR item.sent) ORDER BY old.id
+WHERE this.id = :id AND (item.verified_at IS NOT NULL OR item.sent) AND NOT EXISTS (
+  SELECT 1 FROM job AS half_job JOIN transfer AS half ON half.job_id = half_job.id
+  JOIN item AS half_item ON half_item.transfer_id = half.id AND half_item.file_id = item.file_id
+  WHERE half_job.session_id = job.session_id AND half.id <> this.id AND half.id > old.id AND half.target = this.target
+    AND half.base = this.base AND half.endpoint IS this.endpoint AND half_item.destination = item.place
+    AND half_item.exchange_at IS NOT NULL AND half_item.exchanged_at IS NULL)
+ORDER BY old.id
 
 -- Destinations that another folder of the same session may write, or has written: all of them where it is still there, and
 -- where it is gone only those of a job that is not over.
