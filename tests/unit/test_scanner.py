@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -197,3 +198,30 @@ def test_near_misses_are_told_again_from_what_is_known(root: Path, listed: list[
     again = seen(scans.scan())
     assert [miss.part for miss in first] == ["001a"]
     assert (sorted(miss.part for miss in again.near_misses), again.near_miss_count) == (["001a", "01b"], 2)
+
+
+def test_ruling_07_subjects_without_sessions_do_not_take_the_turn_of_the_newest_day(
+    root: Path, listed: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("NEWEST", 1), ("IN_TURN", 1), ("ROUNDS", 1000)):
+        monkeypatch.setattr(scanner, name, value)
+    for number in range(5):
+        (root / f"empty{number}").mkdir()
+    scans = start(root, listed)
+    (root / "KS005/2019-04-03/002").mkdir()
+    assert "KS005/2019-04-03/002" in paths(scans.scan())
+
+
+def test_ruling_07_a_folder_that_was_not_there_for_a_moment_is_listed_at_the_next_scan(
+    root: Path, listed: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = start(root, listed)
+    (root / "KS005/2019-04-02/002").mkdir()
+    with monkeypatch.context() as moment:
+        moment.setattr("labferry.detect.scan.os.scandir", gone_for_a_moment)
+        assert paths(scans.scan()) == {"KS005/2019-04-03/001", "KS006/2019-04-02/001"}
+    assert paths(scans.scan()) == {*SESSIONS, "KS005/2019-04-02/002"}
+
+
+def gone_for_a_moment(path: bytes) -> object:
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)

@@ -22,7 +22,9 @@ from labferry.detect.scan import NearMiss, ScanResult, Unreadable, list_level, n
 from labferry.sessions.layout import Layout, Level
 from labferry.sessions.session import Session
 
-NEWEST = 500  # folders of sessions that are asked at every scan, by their names, which are days
+NEWEST = (
+    500  # folders of sessions that are asked at every scan, by their names, which are days, before all that hold none
+)
 IN_TURN = 500  # so many of the others at least …
 ROUNDS = 10  # … and all of them in so many scans
 YOUNG = 2_000_000_000  # nanoseconds since a change, in which there may be another one that looks like it
@@ -182,6 +184,7 @@ class Scanner:
             before = self._folders.get(level.path)
             if folder is None:
                 self._forget(level.path)
+                self._doubt(level.path.rpartition(b"/")[0])
                 changed = True
                 continue
             self._folders[level.path] = folder
@@ -217,6 +220,12 @@ class Scanner:
         )
         return folder, levels
 
+    def _doubt(self, path: bytes) -> None:
+        """List a folder again at the next scan: it lists one that was not there a moment ago, and may be again."""
+        folder = self._folders.get(path)
+        if folder is not None:
+            folder.signature = None
+
     def _forget(self, path: bytes) -> None:
         waiting = [path]
         while waiting:
@@ -241,7 +250,8 @@ class Scanner:
             waiting += folder.below
             is_leaf = path and not folder.below and folder.signature is not None
             (leaves if is_leaf else self._upper).append(path)
-        leaves.sort(key=lambda path: path.rpartition(b"/")[2], reverse=True)
+        # An empty subject's name comes after all days: it must not take their turns.
+        leaves.sort(key=lambda path: (bool(self._folders[path].sessions), path.rpartition(b"/")[2]), reverse=True)
         self._newest, self._others = leaves[:NEWEST], leaves[NEWEST:]
         return result
 
