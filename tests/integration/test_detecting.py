@@ -13,6 +13,7 @@ import pytest
 from labferry.detect.cadence import HOUR
 from labferry.detect.witness import Witness
 from labferry.engine.detection import keeping
+from labferry.errors import UnavailableError
 from labferry.model import JobKind, JobState, SessionState
 from support.detection import QUIET, SCAN, Watch
 from support.disks import mounted_below
@@ -450,3 +451,19 @@ def test_done_10_a_folder_that_cannot_be_read_is_named_and_what_is_below_it_not_
         everyone.chmod(0o777)
         with without_rights():
             see_a_closed_subject(Watch(everyone))
+
+
+def test_ruling_04_signals_that_came_and_went_while_the_journal_took_nothing_are_latched(watch: Watch) -> None:
+    folders = [watch.make(path, flag=False) for path in (POISON, OTHER)]
+    watch.turns(2 * SCAN)
+    for folder in folders:
+        (folder / "raw_session.flag").touch()
+        (folder / "raw_session.flag").unlink()
+    watch.journal._db._writer.execute("PRAGMA query_only = ON")
+    for _ in range(3):
+        with pytest.raises(UnavailableError):
+            watch.turn(1)
+    watch.journal._db._writer.execute("PRAGMA query_only = OFF")
+    watch.turns(SCAN + QUIET + 10)
+    for path in (POISON, OTHER):
+        assert (watch.session(path).signal, watch.session(path).state) == ("raw_session.flag", SessionState.COMPLETE)

@@ -51,6 +51,7 @@ class DetectLane(LaneThread):
         self._keeping = Keeping(journal, clock, config.archive, lambda: wakeup.stopping)
         watched = any(state.facts.mode == "events" for state in self._roots)
         self._hints: Hints = WatchdogHints(signals=SIGNALS) if watched else NoHints()
+        self._touched: set[bytes] = set()  # hints that were not dealt with yet
         self._overflows = 0  # that were told
         self._limited = False  # by the kernel, which was told
         for state in self._roots:
@@ -116,11 +117,12 @@ class DetectLane(LaneThread):
         return 0.0 if self._wakeup.stopping else max(0.0, min([*due, now + IDLE_BEAT]) - now)
 
     def _take_hints(self) -> None:
-        touched = self._hints.drain()
+        self._touched |= self._hints.drain()
         if self._hints.overflows != self._overflows:
             self._overflows = self._hints.overflows
             _log.warning("events_lost", times=self._overflows, why="the kernel's queue was full: all roots are scanned")
-        for path in touched:
+        while self._touched:  # what is left when the journal takes nothing, the next turn deals with
+            path = self._touched.pop()
             for state in self._roots:
                 below = state.below(path)
                 if below is not None:

@@ -65,10 +65,10 @@ class Looking:
 
     def hint(self, state: RootState, tracked: Tracked, name: bytes) -> None:
         """Look soon into a session in which something was touched: the folder, or a file that is worth a name."""
-        if name in SIGNALS:
-            self._journal.sessions.signal(tracked.id, name.decode())
         now = self._clock.monotonic()
         tracked.state = hinted(tracked.state, now, state.rules, signal_seen=name in SIGNALS)
+        if name in SIGNALS:
+            self._latch(tracked, name)
 
     def look(self, state: RootState, tracked: Tracked) -> bool:
         """Look into one unfinished session; make it work, and return True, when it is complete.
@@ -95,6 +95,8 @@ class Looking:
 
     def _look(self, state: RootState, tracked: Tracked) -> bool:
         folder = os.path.join(state.path, tracked.path)
+        if tracked.unwritten:
+            self._latch(tracked, tracked.unwritten)
         self._look_for_signal(state, tracked)
         signature, evidence = tracked.witness.look(folder) if os.path.isdir(folder) else (None, NO_EVIDENCE)
         # The time after the walk: what was seen at its beginning may have changed before its end.
@@ -139,8 +141,14 @@ class Looking:
     def _look_for_signal(self, state: RootState, tracked: Tracked) -> None:
         """Latch the completion signal as soon as it is there; a cheap look, made at every scan (rulings 4, 7)."""
         if not tracked.state.signal_seen and signal_present(os.path.join(state.path, tracked.path), SIGNALS):
-            self._journal.sessions.signal(tracked.id, SIGNALS[0].decode())
             tracked.state = hinted(tracked.state, self._clock.monotonic(), state.rules, signal_seen=True)
+            self._latch(tracked, SIGNALS[0])
+
+    def _latch(self, tracked: Tracked, signal: bytes) -> None:
+        """Write that a signal was seen; where the journal takes nothing, the next look tries again."""
+        tracked.unwritten = signal
+        self._journal.sessions.signal(tracked.id, signal.decode())
+        tracked.unwritten = b""
 
 
 def _is_there(folder: bytes, renamed: bytes) -> bool:

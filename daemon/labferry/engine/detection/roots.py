@@ -48,12 +48,21 @@ class RootFacts:
 
 @dataclass(slots=True)
 class Tracked:
-    """A session that is not complete yet."""
+    """A session that is not complete yet.
+
+    Attributes
+    ----------
+    unwritten : bytes
+        The signal that was seen while the journal took nothing; it may be gone by now.
+    written : tuple
+        What the journal has of the last look: signature, code, reason.
+    """
 
     id: int
     path: bytes
     state: Watched
     witness: Witness
+    unwritten: bytes = b""
     written: tuple[bytes | None, str, str] = (None, "", "")
 
 
