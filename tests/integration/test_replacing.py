@@ -14,10 +14,11 @@ from labferry.cli.evidence import evidence_lines
 from labferry.control.api import Api
 from labferry.control.messages import Reply, Request
 from labferry.control.peers import Peer
+from labferry.engine import operations
 from labferry.engine.reports.sessions import show
 from labferry.engine.reports.verify import verify
 from labferry.engine.verifying.strangers import HOW
-from labferry.errors import LabferryError, UnavailableError
+from labferry.errors import LabferryError, NotYetError, UnavailableError
 from labferry.journal.rows import SessionRow
 from labferry.journal.transfers import Transfers
 from labferry.model import JobKind, Stage
@@ -28,6 +29,7 @@ from support.replacing import (
     NEW,
     PATH,
     WHEEL,
+    WORKING,
     archived,
     change,
     copy_of,
@@ -580,3 +582,27 @@ def names_at_the_wheel(bench: StageBench, session: SessionRow) -> dict[Path, byt
     """Return what stands at a dataset's place, and beside it under names of ours."""
     copy = copy_of(bench, session)
     return {file: file.read_bytes() for file in copy.parent.glob(f"{copy.name}*")}
+
+
+def test_map_07_a_cancelled_job_replaces_nothing(make: Make) -> None:
+    """Also where its last file was under way: nothing asks between files any more."""
+    bench = make("directory")
+    _, session = archived(bench)
+    change(bench, session, {WHEEL: NEW})
+    go_on(bench)
+    replace(bench, session)
+    while bench.journal.jobs.next_due(Stage.ARCHIVE, "server") is None:
+        bench.step(next(stage for stage in WORKING if bench.journal.jobs.next_due(stage) is not None))
+    job = bench.journal.jobs.claim(Stage.ARCHIVE, "server")
+    assert job is not None
+    cancelled = []
+
+    def beat(what: str, _: float) -> None:
+        if what.startswith("archiving") and not cancelled:
+            cancelled.extend(operations.cancel(bench.context, [now(bench, session)], "alice")["jobs"])
+
+    with pytest.raises(NotYetError, match="an operator ended"):
+        bench.archives["server"](job, beat)
+    assert job.id in cancelled
+    assert copy_of(bench, session).read_bytes() == OLD
+    assert published(bench)["_ibl_wheel.position.npy"] == (md5(OLD), True)

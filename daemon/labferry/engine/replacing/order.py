@@ -76,7 +76,7 @@ class Replacing:
         Raises
         ------
         NotYetError
-            `replacing`: another archive has to be ready first.
+            `replacing`: another archive has to be ready first. `files_left`: an operator ended or held the job.
         BlockedError
             `hash_conflict`, or `destination_differs`: a third file has appeared.
         UnexplainedError
@@ -85,6 +85,8 @@ class Replacing:
         rows = [row for row in self._staged() if row.verified_at is not None]
         if rows and self._session.eid is not None:
             require_staged_everywhere(self._context, self._session, self._job, rows)
+        if rows and self._context.journal.jobs.is_over(self._job.id):
+            raise NotYetError("files_left", "an operator ended or held it", 0.0)
         self._let_have(rows)
 
     def _staged(self) -> list[ItemRow]:
