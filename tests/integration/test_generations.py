@@ -301,6 +301,18 @@ def test_ruling_21_a_seal_that_was_superseded_meanwhile_does_not_stand_for_the_n
     assert (lab.row().state, lab.row().sealed_generation) == (SessionState.ARCHIVED, 2)
 
 
+def test_done_10_a_link_that_comes_after_archiving_is_told_of(lab: Past, tmp_path: Path) -> None:
+    folder = archive(lab)
+    (tmp_path / "big.npy").write_bytes(b"elsewhere")
+    (folder / LATE).symlink_to(tmp_path / "big.npy")
+    pass_by(lab, 2 * HOUR)
+    row = lab.row()
+    assert (row.state, row.generation, row.attention) == (SessionState.ARCHIVED, 2, True)
+    assert LATE in lab.explain()["message"]
+    pass_by(lab, 2 * DAY)
+    assert lab.row().generation == 2
+
+
 # --- removed --------------------------------------------------------------------------------------------------
 
 

@@ -64,6 +64,23 @@ def test_done_10_a_pipe_in_a_files_place_is_no_removal() -> None:
     assert compare([WalkedFile(b"a", None, FileKind.FIFO)], [listed(b"a")]) == Difference()
 
 
+@pytest.mark.parametrize(
+    "new",
+    [
+        WalkedFile(b"alf/probe00", None, FileKind.DIRECTORY, "Permission denied"),
+        WalkedFile(b"alf/a.npy", None, FileKind.SYMLINK),
+    ],
+)
+def test_done_10_what_comes_later_and_cannot_be_carried_is_news_once(new: WalkedFile) -> None:
+    assert compare([new], []).added == [new.path]
+    assert compare([new], [listed(new.path)]) == Difference()
+
+
+def test_done_10_a_closed_folder_whose_files_are_known_is_no_news() -> None:
+    walk = [WalkedFile(b"alf", None, FileKind.DIRECTORY, "Permission denied")]
+    assert compare(walk, [listed(b"alf/a")]) == Difference()
+
+
 # --- the times of folders -------------------------------------------------------------------------------------
 
 
@@ -102,3 +119,9 @@ def test_a_folder_that_is_gone_cannot_be_looked_at(folder: Path) -> None:
     (folder / "alf" / "probe00").rmdir()
     with pytest.raises(OSError, match="probe00"):
         folder_times(os.fsencode(folder), known)
+
+
+def test_done_10_a_folder_that_is_closed_to_us_changes_the_digest(folder: Path) -> None:
+    before = folder_times(os.fsencode(folder))
+    (folder / "alf" / "probe00").chmod(0o700)
+    assert folder_times(os.fsencode(folder), before.folders).digest != before.digest

@@ -39,7 +39,8 @@ class Difference:
     Attributes
     ----------
     added, changed : list of bytes
-        Files that must be dealt with: new ones, and other versions of those that are sent somewhere.
+        Files that must be dealt with: new ones, and other versions of those that are sent somewhere. A link, a pipe or
+        a folder that cannot be read is as new as a file: the next list says what hinders it.
     noted : list of tuple
         Ids and present versions of files that are sent nowhere, or whose change time alone is another one.
     removed : list of tuple
@@ -68,20 +69,26 @@ class Difference:
 def compare(walk: Iterable[WalkedFile], listed: Iterable[Listed]) -> Difference:
     """Compare what is in a session's folder with what was listed.
 
-    Flags and the status files of devices are no part of a session (ruling 4), and neither is what is no regular file.
+    Flags and the status files of devices are no part of a session (ruling 4).
     """
     difference = Difference()
     versions: dict[bytes, FileVersion] = {}
-    others: set[bytes] = set()
-    whole = True
+    others: set[bytes] = set()  # what is there and no file to carry
+    closed: set[bytes] = set()  # what cannot be looked at
     for file in walk:
-        whole = whole and not file.error
-        if file.version is None:
+        if file.error:
+            closed.add(file.path)
+        elif is_about_transfer(file.path):
+            continue
+        elif file.version is None:
             others.add(file.path)
-        elif not is_about_transfer(file.path):
+        else:
             versions[file.path] = file.version
+    whole, new, hiding = not closed, set(others), closed - {b""}
     for known in listed:
         path = known.version.path
+        new.discard(path)
+        hiding -= {one for one in hiding if path == one or path.startswith(one + b"/")}
         now = versions.pop(path, None)
         if now is None:
             if whole and path not in others and not is_about_transfer(path):
@@ -91,7 +98,7 @@ def compare(walk: Iterable[WalkedFile], listed: Iterable[Listed]) -> Difference:
                 difference.changed.append(path)
             else:
                 difference.noted.append((known.id, now))
-    for path in versions:
+    for path in (*versions, *sorted(new | hiding)):
         (difference.unfinished if is_temporary(path) else difference.added).append(path)
     return difference
 

@@ -1,7 +1,8 @@
 """Detection room: the cheapest look at a session: when something was put into, or taken out of, any of its folders.
 
 A file that is added, removed or renamed changes the time of the folder it is in, and no folder can appear without
-changing that of the one above. What is written into a file that was there changes none of them.
+changing that of the one above; one that is closed to us, or opened, has another change time. What is written into a
+file that was there changes none of them.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def folder_times(session_dir: bytes, known: Folders = ()) -> FolderTimes:
     folders = known or tuple(sorted(_below(session_dir)))
     digest = hashlib.blake2b(digest_size=8)
     for folder in folders:
-        time = os.lstat(session_dir + b"/" + folder).st_mtime_ns
-        digest.update(b"%b\0%d\0" % (folder, time))
+        status = os.lstat(session_dir + b"/" + folder)
+        digest.update(b"%b\0%d %d\0" % (folder, status.st_mtime_ns, status.st_ctime_ns))
     return FolderTimes(folders, digest.digest())
 
 
@@ -53,6 +54,6 @@ def _below(session_dir: bytes) -> Iterator[bytes]:
         try:
             with os.scandir(session_dir + b"/" + folder) as entries:
                 todo += [folder + entry.name + b"/" for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except PermissionError:  # its own time can be asked for all the same
+        except OSError:  # its own times can be asked for all the same
             if not folder:
                 raise

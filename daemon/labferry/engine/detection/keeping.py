@@ -174,9 +174,10 @@ class Keeping:
             kept.due = Due(now + SOON, kept.due.files)
             return
         self._act(state, path, row, difference, signature)
-        kept.digest = times.digest
         kept.due = cadence.after(kept.id, self._clock.now() - kept.since, kept.due, now, files=True)
-        seen.append((kept.id, times.digest))
+        if not signature.unreadable:  # else the next look at the times must not take it for seen
+            kept.digest = times.digest
+            seen.append((kept.id, times.digest))
 
     def _is_busy(self, row: SessionRow) -> bool:
         """Say whether a lane will look at the files of a session by itself."""
