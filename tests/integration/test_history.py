@@ -15,7 +15,7 @@ from labferry.engine.reports.health import Severity
 from labferry.engine.reports.status import current_conditions
 from labferry.engine.reports.verify import verify
 from labferry.model import JobState, SessionState
-from support.past import DATASETS, FILES, FOREIGN, MONTH, SESSION, Past, md5_of
+from support.past import DATASETS, FILES, FLAG, FOREIGN, MONTH, SESSION, Past, md5_of
 
 SECOND = "KS005/2026-03-02/002"
 OTHER = "ZM_1150/2026-03-02/001"
@@ -615,3 +615,16 @@ def test_ruling_23_no_weighing_and_no_water_for_a_session_that_was_not_seen_comp
     assert past.requests("POST", "/water-administrations") == []
     remarks = dict(past.journal.sessions.remarks(past.row().id))
     assert "older than labferry's journal" in remarks["weight_skipped"]
+
+
+def test_ruling_02_a_signal_in_a_session_of_the_backlog_is_noticed_and_makes_it_live(past: Past) -> None:
+    folder = past.write(SESSION)
+    past.adopt()
+    assert past.standing()[0] == "backlog"
+    (folder / FLAG).touch()
+    past.clock.pass_by(3601)
+    past.look()
+    assert past.row().signal == FLAG
+    (folder / FLAG).unlink()
+    past.ask()
+    assert past.row().history is None, "an ordinary session, though the flag is gone again"

@@ -10,6 +10,7 @@ import structlog
 
 from labferry.config import Detection
 from labferry.detect.scan import ScanResult
+from labferry.detect.signature import signal_present
 from labferry.engine.detection.roots import SIGNALS, RootState
 from labferry.engine.history.meeting import past_of
 from labferry.journal import Journal
@@ -158,3 +159,18 @@ def remember_device(state: RootState, journal: Journal) -> None:
     if device is not None and device != state.device:
         journal.sessions.root_is_on(state.root.name, device)
         state.device = device
+
+
+def notice_signals(state: RootState, journal: Journal, settings: Detection) -> None:
+    """Take up old sessions in which a completion signal appeared: somebody is at work there (rulings 2, 4).
+
+    Alyx is asked again about them; where it is not asked at all they are ordinary sessions from now on.
+    """
+    for path, session_id in journal.backlog.unsignalled(state.root.name).items():
+        if path in state.known and signal_present(os.path.join(state.path, path), SIGNALS):
+            with journal.together():
+                journal.sessions.signal(session_id, SIGNALS[0].decode())
+                journal.backlog.ask_again(session_id)
+                if settings.history != "adopt" or not state.root.registers:
+                    journal.backlog.was_live(session_id)
+            _log.info("signal_in_history", root=state.root.name, session=show_path(path))

@@ -13,7 +13,14 @@ import structlog
 from labferry.config import Config
 from labferry.detect.scan import ScanResult
 from labferry.detect.watch import Hints, NoHints, WatchdogHints
-from labferry.engine.detection.attendance import judge, meet_sessions, miss_sessions, remember_device, wanted
+from labferry.engine.detection.attendance import (
+    judge,
+    meet_sessions,
+    miss_sessions,
+    notice_signals,
+    remember_device,
+    wanted,
+)
 from labferry.engine.detection.keeping import Keeping
 from labferry.engine.detection.looking import Looking
 from labferry.engine.detection.roots import SIGNALS, RootFacts, RootState, leave_others, meet_root
@@ -155,6 +162,8 @@ class DetectLane(LaneThread):
         state.next_scan = self._clock.monotonic() + self._config.detection.scan_every
         if result is not None:
             self._compare(state, result)
+        if afresh and not state.facts.frozen:
+            notice_signals(state, self._journal, self._config.detection)
         self._looking.follow(state)
         self._watch()
         problem = state.trouble

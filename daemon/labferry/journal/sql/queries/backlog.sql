@@ -22,6 +22,10 @@ UPDATE session SET history = :history, history_code = :code, history_why = :why,
   lab = coalesce(:lab, lab), eid = coalesce(:eid, eid), updated_at = :now
 WHERE id = :id AND history = 'unasked'
 
+-- name: unsignalled
+SELECT id, path FROM session WHERE root = :root AND history IN ('unasked', 'backlog') AND signal_seen_at IS NULL
+  AND vanished_at IS NULL
+
 -- name: ask_again
 UPDATE session SET history = 'unasked', history_code = '', history_why = '', updated_at = :now
 WHERE id = :id AND history IS NOT NULL
