@@ -1,4 +1,4 @@
-"""Evidence of a directory archive: without it nothing is called archived, whoever lost it."""
+"""What a directory archive keeps of what was there before: lost evidence, and half copies nobody goes on with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from labferry.engine.archive import ArchiveStage
 from labferry.journal.rows import SessionRow
 from labferry.journal.transfer_rows import ItemRow
 from labferry.model import JobState, Stage
-from support.replacing import WHEEL, go_on, is_done, lies, published
+from support.replacing import WHEEL, change, copy_of, go_on, is_done, lies, published
 from support.stages import StageBench
 
 
@@ -84,3 +84,23 @@ def test_map_03_what_was_called_verified_without_evidence_is_looked_at_again(ben
     assert is_done(bench, session)
     assert all(row.verified_at is not None and (row.marked_at or not row.dataset_id) for row in items(bench, session))
     assert lies(bench) == []
+
+
+def test_map_03_a_half_copy_of_an_older_generation_is_removed(bench: StageBench) -> None:
+    _, session = bench.write()
+    for stage in (Stage.RESOLVE, Stage.SEAL, Stage.REGISTER, Stage.SEAL):
+        bench.step(stage)
+    bench.archives["server"] = forgetful(bench)
+    bench.step(Stage.ARCHIVE)
+    (transfer,) = bench.journal.transfers.of_session(session.id)
+    copy = copy_of(bench, session)
+    half, others = copy.parent / f".lf-{transfer.batch}-0.part", copy.parent / ".lf-lf-somebody-0.part"
+    half.write_bytes(b"posi")  # killed in the midst of it
+    others.write_bytes(b"of another session")
+    bench.end_life()
+    bench.open()
+    change(bench, session, {"alf/_ibl_trials.extra.npy": b"new"})
+    bench.clock.pass_by(900.0)
+    go_on(bench)
+    assert is_done(bench, session)
+    assert (half.exists(), others.exists()) == (False, True)

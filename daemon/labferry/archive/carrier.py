@@ -33,6 +33,7 @@ from labferry.archive.source import Source
 from labferry.errors import LabferryError, UnavailableError
 from labferry.model import show_path
 
+_HALF = b".part"  # how the names of files end that are not complete
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -65,13 +66,14 @@ class Carrier:
     # --- before -----------------------------------------------------------------------------------------------
 
     def make_ready(self, pending: list[tuple[int, Item]]) -> None:
-        """Remove what interrupted attempts of this batch left, then see whether the rest has room.
+        """Remove what interrupted attempts of this batch and of older ones left, then see whether the rest has room.
 
         Raises
         ------
         UnavailableError
             `target_full`, naming the missing bytes.
         """
+        self._remove_older()
         sizes = []
         for number, item in pending:
             self._meter.alive()
@@ -85,6 +87,19 @@ class Carrier:
         free = room.f_bavail * room.f_frsize
         if needed > free:
             raise target_full(self._target, self._plan.base, needed, free)
+
+    def _remove_older(self) -> None:
+        """Remove what batches left half-copied that nobody goes on with."""
+        starts = tuple(f".lf-{batch}-".encode("ascii") for batch in self._plan.older)
+        if not starts:
+            return
+        for path in sorted({os.path.dirname(item.destination) for item in self._plan.items}):
+            self._meter.alive()
+            # Whatever hinders it: there is no such folder yet, or carrying meets and names what is wrong with it.
+            with suppress(OSError), owning(open_folder(self._base, path)) as folder:
+                for name in map(os.fsencode, os.listdir(folder)):
+                    if name.startswith(starts) and name.endswith(_HALF):
+                        os.unlink(name, dir_fd=folder)
 
     def _is_named(self, number: int, item: Item) -> bool:
         """Remove our own leftover for this item; return whether its name is taken."""
@@ -225,7 +240,7 @@ class Carrier:
     # --- small ones -------------------------------------------------------------------------------------------
 
     def _temporary(self, number: int) -> bytes:
-        return f".lf-{self._plan.batch}-{number}.part".encode("ascii")
+        return f".lf-{self._plan.batch}-{number}".encode("ascii") + _HALF
 
     def _at(self, where: bytes) -> AbstractContextManager[None]:
         return working_at(self._target, where)

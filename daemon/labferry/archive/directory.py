@@ -84,7 +84,7 @@ class DirectoryArchive(Archive):
     ) -> Carried:
         """Copy everything that is not verified yet; see `Archive.advance`."""
         pending = [(number, item) for number, item in enumerate(plan.items) if item.destination not in verified]
-        if not pending:
+        if not (pending or plan.older):
             return Carried(())
         evidence: dict[int, Evidence] = {}
 

@@ -63,6 +63,8 @@ class Plan:
         The target's path, absolute, `{lab}` filled in.
     items : tuple of Item
         No two have the same destination.
+    older : tuple of str
+        Batches of the same session that this one follows: what they left half-copied is removed.
 
     Raises
     ------
@@ -74,6 +76,7 @@ class Plan:
     session_dir: bytes
     base: bytes
     items: tuple[Item, ...]
+    older: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _BATCH.fullmatch(self.batch):

@@ -133,7 +133,7 @@ class ArchiveStage:
         ledger = Ledger(context, job, transfer, beat, what)
         try:
             self._archive.advance(
-                plan,
+                replace(plan, older=self._older(session, transfer)),
                 ledger.report,
                 lambda: context.wakeup.stopping,
                 keep=ledger.keep,
@@ -152,6 +152,14 @@ class ArchiveStage:
             first = show_path(unproven[0].destination)
             raise UnexplainedError("transfer_failed", f"{first} and {len(unproven) - 1} more are not verified yet")
         context.journal.transfers.finish(transfer.id, "verified")
+
+    def _older(self, session: SessionRow, transfer: TransferRow) -> tuple[str, ...]:
+        """Return the batches that earlier generations brought to the same place, or were interrupted in."""
+        return tuple(
+            one.batch
+            for one in self._context.journal.transfers.of_session(session.id)
+            if one.id < transfer.id and (one.target, one.base) == (transfer.target, transfer.base)
+        )
 
     def finish(self, job: JobRow, move: Move) -> bool:
         """Commit the end of the attempt."""
