@@ -18,6 +18,7 @@ from support.globus import PATH, SECOND, GlobusBench, Make
 from support.trouble import Logs, dependency, explained, pass_time, require_archived, said
 
 HOUR = 3600.0
+OTHER_LAB = "ZM_1150/2026-03-02/001"
 
 
 def left_behind(bench: GlobusBench) -> list[Path]:
@@ -153,6 +154,21 @@ def test_map_06_a_read_only_endpoint_blocks_its_jobs_and_others_continue(
     require_archived(bench, session)
     require_archived(bench, second)
     assert len(said(logs, "endpoint_writable")) == 1
+
+
+def test_map_06_ruling_16_a_folder_that_is_read_only_blocks_the_sessions_of_its_lab_only(bench: GlobusBench) -> None:
+    rule = bench.fault(action="collection", match=SERVER_ENDPOINT, becomes="read_only")
+    _, theirs = bench.registered(OTHER_LAB)
+    bench.work()
+    refused = bench.archive_job(theirs)
+    assert refused.code == "endpoint_readonly"
+    bench.sandbox.faults.remove(rule)
+    _, ours = bench.registered()
+    bench.rest()
+    assert bench.is_archived(ours), "nobody has refused anything in this lab's folder"
+    assert bench.archive_job(theirs) == refused, "nor has anybody looked at the other's again"
+    pass_time(bench, LOOK_EVERY + 60.0)
+    require_archived(bench, theirs)
 
 
 @pytest.mark.parametrize("side", [LOCAL_ENDPOINT, SERVER_ENDPOINT])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -309,9 +310,13 @@ class Jobs:
         """Queue a waiting, blocked or cancelled job again; False when it is in none of these states."""
         return self._execute("revive", id=job_id) == 1
 
-    def revive_blocked(self, target: str, code: str) -> int:
-        """Queue the jobs of a target again that are blocked for this reason: it is not so any more; return how many."""
-        return self._execute("revive_blocked", target=target, code=code)
+    def revive_blocked(self, target: str, code: str, but: Iterable[bytes]) -> int:
+        """Queue the jobs of a target again that are blocked for a reason that is no more; return how many.
+
+        It still is for what goes to the folders `but`.
+        """
+        folders = json.dumps([folder.hex() for folder in but])
+        return self._execute("revive_blocked", target=target, code=code, but=folders)
 
     def cancel(self, job_id: int, reason: str) -> bool:
         """End an unfinished job of this generation for good; False when it was finished.

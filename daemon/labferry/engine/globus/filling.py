@@ -6,7 +6,7 @@ id is harmless: the same document makes one task, however often a kill or a lost
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
@@ -70,7 +70,8 @@ class Filling:
         context, tasks = self._context, self._context.journal.tasks
         loads = choose(tasks.ready(self._target), context.config.globus.max_items)
         loads = self._without_changed(loads, beat)
-        if not loads or not self._may_write(loads, beat):
+        loads = self._without_refused(loads, beat)
+        if not loads:
             return
         beat(f"asking Globus for a task to {self._target}", ASKING)
         submission_id = self._service.new_submission_id()
@@ -111,15 +112,18 @@ class Filling:
         folder = context.place_of(session)
         return all(is_unchanged(folder, file) for file in context.journal.tasks.next_files(transfer_id, files))
 
-    def _may_write(self, loads: Iterable[int], beat: Beat) -> bool:
-        """Look at a target that had trouble before anything is made for it; tell the sessions if it is read-only."""
+    def _without_refused(self, loads: dict[int, int], beat: Beat) -> dict[int, int]:
+        """Leave sessions out whose folder is read-only: what had trouble is looked at before anything is made for it."""
         journal = self._context.journal
-        try:
-            self._preflight.require(journal.transfers.get(next(iter(loads))), beat)
-        except BlockedError as refusal:
-            journal.tasks.leave_out((transfer_id, refusal.code, refusal.message) for transfer_id in loads)
-            return False
-        return True
+        refused: list[tuple[int, str, str]] = []
+        for transfer_id in loads:
+            try:
+                self._preflight.require(journal.transfers.get(transfer_id), beat)
+            except BlockedError as refusal:
+                refused.append((transfer_id, refusal.code, refusal.message))
+        journal.tasks.leave_out(refused)
+        told = {transfer_id for transfer_id, _, _ in refused}
+        return {transfer_id: files for transfer_id, files in loads.items() if transfer_id not in told}
 
     # --- submit -------------------------------------------------------------------------------------------
 

@@ -45,12 +45,12 @@ class Preflight:
         self._probing = Probing(context, target, settings.endpoint, service)
         self._proven: set[tuple[str, str]] = set()  # root and base
         self._is_mine = False  # the target is down because it was looked at
-        self._refusal: tuple[BlockedError, float, TransferRow] | None = None  # when: monotonic
+        self._refusals: dict[str, tuple[BlockedError, float, TransferRow]] = {}  # by base; when: monotonic
 
     def forget(self) -> None:
         """Look again before the next file goes: something went wrong."""
         self._proven.clear()
-        self._refusal = None
+        self._refusals.clear()
 
     def require(self, transfer: TransferRow, beat: Beat) -> None:
         """Require that the files of a transfer can be read and that what it writes can be written.
@@ -68,14 +68,15 @@ class Preflight:
         if (session.root, base) in self._proven and down is None:
             return
         now = context.clock.monotonic()
-        if self._refusal is not None and now - self._refusal[1] < AGAIN:
-            raise BlockedError(self._refusal[0].code, self._refusal[0].message)
+        if base in self._refusals and now - self._refusals[base][1] < AGAIN:
+            refusal = self._refusals[base][0]
+            raise BlockedError(refusal.code, refusal.message)
         beat(f"looking whether {self._target} can be used", ASKING)
         try:
             self._probing.require_source(self._known(transfer))
             self._probing.require_destination(base)
-        except BlockedError as refusal:
-            self._refusal = (refusal, now, transfer)
+        except BlockedError as refused:
+            self._refusals[base] = (refused, now, transfer)
             raise
         except UnavailableError as outage:
             self._is_mine = outage.dependency != GLOBUS
@@ -83,17 +84,19 @@ class Preflight:
         except StoppedError:
             raise StoppedEarly from None
         self._proven.add((session.root, base))
+        self._refusals.pop(base, None)
         self._is_fine(down)
 
     def is_due(self) -> bool:
-        """Say whether a target that refused should be looked at though nobody asks."""
-        return self._refusal is not None and self._context.clock.monotonic() - self._refusal[1] >= LOOK_EVERY
+        """Say whether a folder of the target that refused should be looked at though nobody asks."""
+        now = self._context.clock.monotonic()
+        return any(now - refused_at >= LOOK_EVERY for _, refused_at, _ in self._refusals.values())
 
     def look_again(self, beat: Beat) -> None:
-        """Look at a target that refused; its sessions go on when it does not any more."""
-        assert self._refusal is not None
+        """Look at the folder that refused the longest ago; its sessions go on when it does not any more."""
+        _, _, transfer = min(self._refusals.values(), key=lambda refused: refused[1])
         try:
-            self.require(self._refusal[2], beat)
+            self.require(transfer, beat)
         except BlockedError as refusal:
             _log.debug("still_refused", target=self._target, why=refusal.message)
 
@@ -104,12 +107,13 @@ class Preflight:
         return next((one.code for one in found if one.state in {Health.DOWN, Health.NEEDS_LOGIN}), None)
 
     def _is_fine(self, down: str | None) -> None:
-        context, self._refusal = self._context, None
+        """Let the sessions go on that were refused, but those whose own folder still is: each lab may have another."""
+        context = self._context
         context.reachable(GLOBUS)
         if down is not None and (self._is_mine or down not in _NOT_SEEN):
             self._is_mine = False
             context.reachable(f"archive:{self._target}")
-        revived = context.journal.jobs.revive_blocked(self._target, READ_ONLY)
+        revived = context.journal.jobs.revive_blocked(self._target, READ_ONLY, map(os.fsencode, self._refusals))
         if revived:
             _log.info("endpoint_writable", target=self._target, sessions=revived)
             context.wakeup.ring()

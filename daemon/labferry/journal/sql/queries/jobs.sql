@@ -153,6 +153,8 @@ WHERE id = :id AND state IN ('waiting', 'blocked', 'cancelled')
 UPDATE job SET state = 'queued', not_before = :now, failures = 0, outages = 0, code = '', reason = '', hint = '',
   updated_at = :now
 WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state = 'blocked' AND target = :target AND code = :code
+  AND NOT EXISTS (SELECT 1 FROM transfer
+    WHERE transfer.job_id = job.id AND lower(hex(base)) IN (SELECT value FROM json_each(:but)))
 
 -- name: cancel
 UPDATE job SET state = 'cancelled', claimed_by = NULL, code = 'cancelled', reason = :reason, hint = '',
