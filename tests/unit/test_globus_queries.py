@@ -32,7 +32,7 @@ def plan(journal: Journal, sql: str) -> list[str]:
 def scanned(journal: Journal, sql: str) -> list[str]:
     """Return the tables of which every row is looked at."""
     steps = [step for step in plan(journal, sql) if step.startswith("SCAN")]
-    whole = ("SCAN task", "SCAN job", "SCAN item", "SCAN file", "SCAN session", "SCAN transfer", "SCAN old")
+    whole = tuple(f"SCAN {name}" for name in ("task", "job", "item", "file", "session", "transfer", "old", "other"))
     return [step for step in steps if step.startswith(whole) and "USING INDEX task_open" not in step]
 
 

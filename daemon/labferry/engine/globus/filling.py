@@ -113,7 +113,7 @@ class Filling:
         return all(is_unchanged(folder, file) for file in context.journal.tasks.next_files(transfer_id, files))
 
     def _without_refused(self, loads: dict[int, int], beat: Beat) -> dict[int, int]:
-        """Leave sessions out whose folder is read-only: what had trouble is looked at before anything is made for it."""
+        """Leave sessions out whose folder is read-only: what had trouble is looked at before it gets a task."""
         journal = self._context.journal
         refused: list[tuple[int, str, str]] = []
         for transfer_id in loads:

@@ -114,11 +114,11 @@ ORDER BY old.id
 -- name: claimed
 SELECT other.root, other.path, item.destination
 FROM transfer AS this JOIN job ON job.id = this.job_id JOIN session ON session.id = job.session_id
-JOIN session AS other ON other.id <> session.id
-  AND (other.subject, other.date, other.number) = (session.subject, session.date, session.number)
-JOIN job AS other_job ON other_job.session_id = other.id
-JOIN transfer ON transfer.job_id = other_job.id AND transfer.base = this.base AND transfer.endpoint IS this.endpoint
-JOIN item ON item.transfer_id = transfer.id
+CROSS JOIN session AS other ON other.id <> session.id
+  AND other.subject = session.subject AND other.date = session.date AND other.number = session.number
+CROSS JOIN job AS other_job ON other_job.session_id = other.id
+CROSS JOIN transfer ON transfer.job_id = other_job.id AND transfer.base = this.base AND transfer.endpoint IS this.endpoint
+CROSS JOIN item ON item.transfer_id = transfer.id
 WHERE this.id = :id AND (item.ours = 1 OR item.verified_at IS NOT NULL)
   AND (other.vanished_at IS NULL OR other_job.finished_at IS NULL)
 
