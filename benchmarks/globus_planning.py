@@ -58,7 +58,7 @@ def prepare(folder: Path) -> None:
     files = world.journal.files
     files.list_files(row.id, row.generation, [(version, DATASET) for version in versions])
     files.checksums(row.id, [(one, hashlib.md5(one.path).hexdigest()) for one in versions])
-    world.journal.sessions.sealed(row.id)
+    world.journal.sessions.sealed(row.id, row.generation)
     with world.journal.together():
         for file in files.of_session(row.id):
             files.registered(file.id, str(uuid5(NAMESPACE_URL, str(file.id))), file.md5 or "", ())
