@@ -180,7 +180,6 @@ def test_the_journal_cannot_be_written_is_left_to_the_lane_and_costs_no_processo
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
-        ({"becomes": "FAILED", "code": "PERMISSION_DENIED"}, "collection_denied"),
         ({"becomes": "FAILED", "code": "QUOTA_EXCEEDED"}, "target_full"),
         ({"becomes": "FAILED", "code": "NO_SPACE_LEFT"}, "target_full"),
     ],
@@ -204,10 +203,42 @@ def test_a_task_that_failed_because_of_the_target_waits_for_it(
     bench.sandbox.faults.remove(rule)
     bench.context.dependencies.hurry()  # as `labferry retry` does
     bench.work()
-    together = code == "target_full"
-    assert len(bench.posts()[-1]["body"]["DATA"]) == len(DATASETS) * (2 if together else 1), "the first try is one"
+    assert len(bench.posts()[-1]["body"]["DATA"]) == len(DATASETS) * 2, "together"
     for session in sessions:
         require_archived(bench, session)
+
+
+def test_map_03_a_file_that_may_not_be_read_ends_its_own_session_and_not_the_target(bench: GlobusBench) -> None:
+    """The target can be used as far as anybody can see: what fails each time is the file."""
+    rule = bench.fault(action="task", times=None, description="/f: denied", becomes="FAILED", code="PERMISSION_DENIED")
+    sessions = [bench.registered(path)[1] for path in (PATH, SECOND)]
+    bench.rest()
+    for session in sessions:
+        job = bench.archive_job(session)
+        assert (job.state, job.code) == (JobState.BLOCKED, "transfer_denied")
+        assert "/f: denied" in job.reason
+    assert dependency(bench, "archive:server").state is not Health.DOWN
+    pass_time(bench, 6 * PATIENCE)
+    assert len(bench.tasks()) == 3, "together, then each alone, and never again as it is"
+    bench.sandbox.faults.remove(rule)
+    for session in sessions:
+        assert bench.journal.jobs.revive(bench.archive_job(session).id)
+        require_archived(bench, session)
+
+
+def test_a_permission_that_the_target_lacks_keeps_it_down_and_blames_no_session(bench: GlobusBench) -> None:
+    rule = bench.fault(action="task", times=None, becomes="FAILED", code="PERMISSION_DENIED")
+    _, session = bench.submitted()
+    away = bench.fault(action="collection", match=SERVER_ENDPOINT, becomes="denied")
+    bench.wait_for_mover()
+    bench.look()
+    down = dependency(bench, "archive:server")
+    assert (down.state, down.code) == (Health.DOWN, "collection_denied")
+    assert explained(bench, session) == ("waiting_dependency", "collection_denied")
+    bench.sandbox.faults.remove(rule)
+    bench.sandbox.faults.remove(away)
+    pass_time(bench, 2 * PATIENCE)
+    require_archived(bench, session)
 
 
 def test_a_target_that_is_really_full_is_target_full(bench: GlobusBench) -> None:

@@ -146,6 +146,12 @@ def apart(cargo: Iterable[CargoRow], code: str, text: str, fault: str = "") -> E
     return Ending("failed", fault or code, text, troubles=told)
 
 
+def denied(there: Task, cargo: Iterable[CargoRow]) -> Ending:
+    """End a task that lacked a right where the target as a whole can be used: it is one file's, and never ends."""
+    text = f"task {there.task_id} failed: {there.fatal_code} {there.fatal_text}".rstrip()
+    return apart(cargo, "transfer_denied", text, there.fatal_code)
+
+
 def outage(target: str, there: Task) -> UnavailableError | None:
     """Return what is wrong with the target as a whole, if that is why a task failed."""
     codes = {FaultClass.SPACE: "target_full", FaultClass.PERMISSION: "collection_denied"}

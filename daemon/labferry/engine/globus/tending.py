@@ -223,10 +223,34 @@ class Tending:
         if by_us and task.fault_since is not None:
             self._end_hindered(task, there, cargo, beat)
             return
-        self._end(task, endings.failed(there, cargo, self._changed(cargo), by_us=by_us))
-        if outage := endings.outage(self._target, there):
+        changed = self._changed(cargo)
+        outage = endings.outage(self._target, there)
+        if outage is not None:
             self._preflight.forget()
+            if outage.code == "collection_denied" and not changed and self._may_be_used(cargo, beat):
+                self._end(task, endings.denied(there, cargo))
+                return
+        self._end(task, endings.failed(there, cargo, changed, by_us=by_us))
+        if outage is not None:
             raise outage
+
+    def _may_be_used(self, cargo: Sequence[CargoRow], beat: Beat) -> bool:
+        """Say whether the target as a whole lets us read and write, so that it is one file that does not.
+
+        Raises
+        ------
+        UnavailableError
+            Globus cannot be asked, and the task is looked at again.
+        """
+        try:
+            self._preflight.require(self._context.journal.transfers.get(cargo[0].transfer_id), beat)
+        except BlockedError:
+            return False
+        except UnavailableError as error:
+            if error.dependency == GLOBUS:
+                raise
+            return False
+        return True
 
     def _end_hindered(self, task: TaskRow, there: Task, cargo: Sequence[CargoRow], beat: Beat) -> None:
         """End a task that met a fault that would not go away: find out whether the target or a file is to blame.
