@@ -582,3 +582,18 @@ def test_copies_to_different_archives_go_on_side_by_side(bench: StageBench, tmp_
     bench.step(Stage.SEAL)
     assert bench.journal.jobs.claim(Stage.ARCHIVE, "server") is not None
     assert bench.journal.jobs.claim(Stage.ARCHIVE, "disk") is not None
+
+
+def test_ruling_03_a_folder_that_came_back_after_its_key_was_given_away_archives_nothing(bench: StageBench) -> None:
+    _, first = bench.write()
+    assert bench.run_until(Stage.REGISTER).state is JobState.DONE
+    bench.step(Stage.SEAL)
+    bench.journal.sessions.vanished(first.id)
+    second = bench.journal.sessions.found(
+        "rig", b"copy/Subjects/" + PATH.encode(), layout="ibl", subject="KS005", date="2026-03-02", number=1, lab=None
+    )
+    bench.journal.sessions.complete(second.id, b"signature", register=True, targets=["server"])
+    assert bench.journal.sessions.reclaim_key(second.id) is None, "a person moved the folder"
+    bench.journal.sessions.returned(first.id)
+    move = bench.step(Stage.ARCHIVE)
+    assert (move.state, move.code) == (JobState.BLOCKED, "same_session_elsewhere")

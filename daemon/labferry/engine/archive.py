@@ -19,6 +19,7 @@ from labferry.engine.marking import mark
 from labferry.engine.planning import base_of, items_of, new_batch
 from labferry.engine.replacing.directory import choose, exchange_in
 from labferry.engine.replacing.order import Replacing, require_registered, settle_older
+from labferry.engine.resolve import require_key_kept
 from labferry.engine.unchanged import is_unchanged
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import BlockedError, ChangedError, UnavailableError, UnexplainedError
@@ -38,6 +39,7 @@ class ArchiveStage:
     def __call__(self, job: JobRow, beat: Callable[[str, float], None]) -> Outcome:
         """Plan, carry, verify, mark."""
         session = self._context.session_of(job)
+        require_key_kept(self._context, session)
         base = base_of(self._context, session, job.target)
 
         def replacing_of(transfer: TransferRow) -> Replacing:

@@ -67,7 +67,22 @@ def require_key(context: Context, session: SessionRow) -> None:
     """
     owner = context.journal.sessions.reclaim_key(session.id)
     if owner is not None:
-        raise BlockedError(
-            "same_session_elsewhere",
-            f"The same subject, date and number are claimed by {show_path(owner.path)} below root {owner.root}.",
-        )
+        raise _claimed_by(owner)
+
+
+def require_key_kept(context: Context, session: SessionRow) -> None:
+    """Make sure that subject, date and number were not given to another folder since; takes nothing back.
+
+    Raises
+    ------
+    BlockedError
+        `same_session_elsewhere`.
+    """
+    owner = context.journal.sessions.key_owner(session.id)
+    if context.root_of(session).registers and owner is not None and owner.id != session.id:
+        raise _claimed_by(owner)
+
+
+def _claimed_by(owner: SessionRow) -> BlockedError:
+    where = f"{show_path(owner.path)} below root {owner.root}"
+    return BlockedError("same_session_elsewhere", f"The same subject, date and number are claimed by {where}.")
