@@ -163,6 +163,16 @@ def test_map_03_what_did_not_arrive_travels_again_and_what_did_does_not(rig: Rig
     assert [row.file_id for row in rig.journal.tasks.cargo(again.id)] == [second.file_id]
 
 
+def test_ruling_19_who_failed_alone_lets_the_others_go_first(rig: Rig) -> None:
+    first, second = rig.waiting(), rig.waiting()
+    for number in range(2):  # with others, then alone
+        task = rig.create(f"lf-{number}", first)
+        assert task is not None
+        rig.journal.tasks.end(task.id, Ending("failed", "EXPIRED", "too long", alone={first.id}))
+        turns = [row.transfer_id for row in rig.journal.tasks.ready(HPC)]
+        assert turns == ([second.id, first.id] if number else [first.id, second.id])
+
+
 def test_map_03_a_task_that_failed_is_over_and_its_session_goes_alone(rig: Rig) -> None:
     transfer = rig.waiting()
     task = rig.create("one", transfer)
