@@ -22,9 +22,7 @@ from labferry.detect.scan import NearMiss, ScanResult, Unreadable, list_level, n
 from labferry.sessions.layout import Layout, Level
 from labferry.sessions.session import Session
 
-NEWEST = (
-    500  # folders of sessions that are asked at every scan, by their names, which are days, before all that hold none
-)
+NEWEST = 500  # folders that are asked at every scan: those with sessions first, by their names, which are days
 IN_TURN = 500  # so many of the others at least …
 ROUNDS = 10  # … and all of them in so many scans
 YOUNG = 2_000_000_000  # nanoseconds since a change, in which there may be another one that looks like it
