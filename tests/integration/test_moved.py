@@ -13,7 +13,7 @@ import pytest
 from labferry.detect.cadence import HOUR
 from labferry.engine import operations
 from labferry.model import JobState, SessionState, Stage
-from support.past import SESSION, Past
+from support.past import DATASETS, SESSION, Past
 
 RENAMED = "KS005/2026-03-02/002"
 
@@ -117,6 +117,18 @@ def test_done_09_a_link_left_under_the_old_name_does_not_make_two_of_a_session(l
     assert lab.changes() == []
 
 
+def test_done_09_a_link_left_under_the_old_name_of_its_day_does_not_make_two_of_a_session(lab: Past) -> None:
+    old, new = "ZM_1150/2026-03-02", "ZM_1150/2026-03-03"
+    lab.write(f"{old}/001", flag=True)
+    record(lab)
+    move(lab, old, new)
+    folder(lab, old).symlink_to(folder(lab, new).name)
+    lab.work()
+    lab.work()
+    assert blocked(lab, f"{new}/001") == ["moved"]
+    assert lab.changes() == []
+
+
 @pytest.mark.parametrize("stage", [Stage.RESOLVE, Stage.SEAL, Stage.REGISTER])
 def test_done_09_a_folder_renamed_in_mid_job_is_one_session_in_alyx(lab: Past, stage: Stage) -> None:
     lab.write(flag=True)
@@ -183,3 +195,40 @@ def test_done_09_a_copy_beside_the_original_is_a_session_of_its_own(lab: Past) -
     lab.work()
     lab.work()
     assert lab.row(RENAMED).state is SessionState.ARCHIVED
+
+
+def test_done_09_a_new_session_in_the_old_place_does_not_hide_that_the_old_one_was_renamed(lab: Past) -> None:
+    record(lab)
+    move(lab, SESSION, RENAMED)
+    lab.write(files={DATASETS[0]: b"of another session"}, flag=True)
+    lab.work()
+    lab.work()
+    assert blocked(lab, RENAMED) == ["moved"]
+    assert blocked(lab, SESSION) == ["changed_after_archive"], "and what is in the old place now is told of as well"
+    assert lab.changes() == []
+
+
+def test_done_09_an_adopted_session_that_is_renamed_is_not_registered_under_its_new_name(tmp_path: Path) -> None:
+    lab = Past(tmp_path)
+    try:
+        lab.write(flag=True)
+        lab.write("KS005/2026-03-02/003")  # so that the disk is not empty
+        lab.register()
+        lab.adopt()
+        assert lab.row().state is SessionState.ADOPTED
+        lab.end()
+        lab.environ["LABFERRY_DETECTION__HISTORY_AGE"] = "400d"  # what comes from now on is no history
+        lab.open()
+        lab.meet()
+        for _ in range(8):
+            lab.clock.pass_by(HOUR / 4)
+            lab.look()
+        move(lab, SESSION, RENAMED)
+        lab.work()
+        lab.work()
+        assert blocked(lab, RENAMED) == ["moved"]
+        assert lab.explain()["verdict"] == "moved"
+        assert (lab.row().eid or "?") in lab.explain(RENAMED)["message"]
+        assert lab.changes() == []
+    finally:
+        lab.close()

@@ -69,15 +69,15 @@ class Revisits:
             version = FileVersion(row["path"], row["size"], row["mtime_ns"], row["ctime_ns"])
             yield ListedRow(row["id"], version, bool(row["matters"]), bool(row["taken_over"]))
 
-    def looked(self, session_id: int, folders: bytes) -> None:
-        """Record that every file was looked at, and the digest of the times of the folders before that look."""
+    def looked(self, session_id: int, folders: bytes, signature: bytes | None = None) -> None:
+        """Record that every file was looked at, and the digest of the times of the folders before that look.
+
+        With the `signature` that its files have now a session is known again should it be renamed.
+        """
         with self._db.write() as connection:
             connection.execute(_SQL["looked"], {"id": session_id, "folders": folders, "now": self._clock.now()})
-
-    def sign(self, session_id: int, signature: bytes) -> None:
-        """Store what the files of a session are now, with what calls for nothing."""
-        with self._db.write() as connection:
-            connection.execute(_SQL["sign"], {"id": session_id, "signature": signature})
+            if signature is not None:
+                connection.execute(_SQL["sign"], {"id": session_id, "signature": signature})
 
     def note(
         self,

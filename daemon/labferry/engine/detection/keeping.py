@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 
@@ -21,7 +22,7 @@ from labferry.detect import cadence
 from labferry.detect.cadence import Due
 from labferry.detect.difference import Difference, Listed, compare
 from labferry.detect.foldertimes import Folders, FolderTimes, folder_times
-from labferry.detect.signature import Signature, take_signature
+from labferry.detect.signature import take_signature
 from labferry.engine.detection.roots import RECENT, Kept, RootState
 from labferry.engine.seal import carriers
 from labferry.errors import UnavailableError
@@ -39,6 +40,14 @@ SOON = 10 * cadence.MINUTE  # to the next look at a session that is being worked
 HINT_CALM = 2.0  # seconds from a hint to the look: more may be on the way
 BUSY = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.WAITING})
 _log = structlog.get_logger()
+
+
+class Seen(NamedTuple):
+    """A look at every file of a session, as the journal takes it: `signature` only where it is another one now."""
+
+    session_id: int
+    folders: bytes
+    signature: bytes | None
 
 
 class Keeping:
@@ -125,7 +134,7 @@ class Keeping:
             self._call_the_roll(state)
         due = sorted((kept.due.times, path) for path, kept in state.kept.items() if kept.due.times <= now)
         began = time.perf_counter()
-        seen: list[tuple[int, bytes]] = []
+        seen: list[Seen] = []
         for _, path in due:
             if self._stopping():
                 break
@@ -144,10 +153,10 @@ class Keeping:
                     state.kept[path].due = Due(now + cadence.HOUR, now + cadence.HOUR)
         if seen:
             with self._journal.together():
-                for session_id, digest in seen:
-                    self._journal.revisits.looked(session_id, digest)
+                for look in seen:
+                    self._journal.revisits.looked(*look)
 
-    def _look(self, state: RootState, path: bytes, seen: list[tuple[int, bytes]]) -> None:
+    def _look(self, state: RootState, path: bytes, seen: list[Seen]) -> None:
         """Look at one session: at the times of its folders, and only if need be at its files."""
         kept, now = state.kept[path], self._clock.monotonic()
         folder = os.path.join(state.path, path)
@@ -170,30 +179,27 @@ class Keeping:
         signature = take_signature(folder, onlooker=walked.append)
         listed = (Listed(*one) for one in self._journal.revisits.listed(kept.id))
         difference = Difference() if _waits_as_it_was(row, signature) else compare(walked, listed)
+        self._act(state, path, row, difference)
         if difference.unfinished and not difference.is_news:
             kept.due = Due(now + SOON, kept.due.files)
             return
-        self._act(state, path, row, difference, signature)
         kept.due = cadence.after(kept.id, self._clock.now() - kept.since, kept.due, now, files=True)
         if not signature.unreadable:  # else the next look at the times must not take it for seen
             kept.digest = times.digest
-            seen.append((kept.id, times.digest))
+            is_new = not difference.is_news and signature.digest != row.signature
+            seen.append(Seen(kept.id, times.digest, signature.digest if is_new else None))
 
     def _is_busy(self, row: SessionRow) -> bool:
         """Say whether a lane will look at the files of a session by itself."""
         return any(job.state in BUSY for job in self._journal.jobs.live_of_session(row.id))
 
-    def _act(
-        self, state: RootState, path: bytes, row: SessionRow, difference: Difference, signature: Signature
-    ) -> None:
+    def _act(self, state: RootState, path: bytes, row: SessionRow, difference: Difference) -> None:
         """Send a session with news back to settling; note what calls for nothing."""
         name = show_path(path)
         if difference.noted or difference.removed:
             removed = [file_id for file_id, _ in difference.removed]
             wanted_by = partial(carriers, root=state.root, archives=self._archives)
             self._journal.revisits.note(row.id, difference.noted, removed, wanted_by)
-            if not difference.is_news and not signature.unreadable:
-                self._journal.revisits.sign(row.id, signature.digest)  # should it be renamed, it is known again
         if difference.removed:
             first = show_path(difference.removed[0][1])
             _log.info("files_removed", root=row.root, session=name, files=len(difference.removed), first=first)

@@ -9,7 +9,7 @@ import structlog
 
 from labferry.detect.completion import Complete, Settling, Watched, hinted, observe
 from labferry.detect.evidence import NO_EVIDENCE
-from labferry.detect.signature import NOTHING_THERE, signal_present
+from labferry.detect.signature import NOTHING_THERE, signal_present, take_signature
 from labferry.detect.witness import Witness
 from labferry.engine.detection.roots import SIGNALS, RootState, Tracked
 from labferry.engine.wakeup import Wakeup
@@ -134,7 +134,7 @@ class Looking:
         folder = os.path.join(places[row.root], tracked.path)
         for old in self._journal.sessions.with_signature(tracked.id, signature):
             told = old.eid is not None or bool(self._journal.steps.unanswered(old.id, ""))
-            if told and not _is_there(os.path.join(places[old.root], old.path), folder):
+            if told and not _still_has(os.path.join(places[old.root], old.path), folder, signature):
                 return old
         return None
 
@@ -151,11 +151,14 @@ class Looking:
         tracked.unwritten = b""
 
 
-def _is_there(folder: bytes, renamed: bytes) -> bool:
-    """Say whether a folder is there; a link that was left when it was `renamed` is only its old name."""
+def _still_has(folder: bytes, renamed: bytes, signature: bytes) -> bool:
+    """Say whether a folder still has its files, so that those of the `renamed` one are others.
+
+    A link that was left when it was renamed is only its old name, and another session may be in its place by now.
+    """
     try:
-        return os.path.isdir(folder) and not os.path.samefile(folder, renamed)
-    except OSError:  # one of them is gone since
+        return not os.path.samefile(folder, renamed) and take_signature(folder).digest == signature
+    except OSError:  # one of them is gone
         return False
 
 
