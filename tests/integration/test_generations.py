@@ -327,7 +327,7 @@ def test_ruling_01_what_is_removed_after_verification_is_information(lab: Past) 
     assert any(DATASETS[0] in fact["what"] for fact in lab.explain()["evidence"])
 
 
-def test_ruling_01_what_is_removed_beside_a_file_that_seems_to_be_written_is_information_all_the_same(lab: Past) -> None:
+def test_ruling_01_what_is_removed_beside_a_file_that_seems_to_be_written_is_told(lab: Past) -> None:
     folder = archive(lab)
     place(folder, "alf/left.tmp", b"by a program that ended long ago")
     pass_by(lab, 2 * HOUR)

@@ -22,7 +22,7 @@ from labferry.detect import cadence
 from labferry.detect.cadence import Due
 from labferry.detect.difference import Difference, Listed, compare
 from labferry.detect.foldertimes import Folders, FolderTimes, folder_times
-from labferry.detect.signature import take_signature
+from labferry.detect.signature import Signature, take_signature
 from labferry.engine.detection.roots import RECENT, Kept, RootState
 from labferry.engine.seal import carriers
 from labferry.errors import UnavailableError
