@@ -429,7 +429,7 @@ def test_ruling_15_nothing_that_was_begun_of_a_subject_that_is_left_out_is_gone_
     watch.settings["exclude_subjects"] = ["AA"]
     watch.restart()
     watch.turns(QUIET + 5 * SCAN)
-    assert (watch.session("AA/2024-03-01/001").state, watch.jobs("AA/2024-03-01/001")) == (SessionState.SETTLING, [])
+    assert (watch.session("AA/2024-03-01/001").state, watch.jobs("AA/2024-03-01/001")) == (SessionState.IGNORED, [])
 
 
 def see_a_closed_subject(watch: Watch) -> None:

@@ -247,6 +247,7 @@ def shown() -> dict[str, Any]:
         signal_seen_at="2024-05-31T10:58:00.000Z",
         waits=None,
         held_at=None,
+        excluded_at=None,
         vanished_at=None,
         repository="cortexlab_SR",
         sealed=True,

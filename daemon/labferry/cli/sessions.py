@@ -159,6 +159,7 @@ def _facts(session: dict[str, Any], now: float) -> Iterator[tuple[str, str]]:
         ("registered", "registered_at"),
         ("archived", "archived_at"),
         ("held", "held_at"),
+        ("left out", "excluded_at"),
         ("vanished", "vanished_at"),
     ):
         moment = session.get(key)

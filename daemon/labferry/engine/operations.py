@@ -29,8 +29,11 @@ REGISTERED_OTHERWISE = frozenset({"session_gone", "hash_conflict"})  # of an arc
 
 def stuck(context: Context, code: str = "") -> list[SessionRow]:
     """Return the sessions that wait or need a person, or only those that do for this reason."""
-    found = {row.id: row for row in unfinished(context, code, (JobState.WAITING, JobState.BLOCKED))}
+    waiting = unfinished(context, code, (JobState.WAITING, JobState.BLOCKED))
+    found = {row.id: row for row in waiting if row.excluded_at is None}
     for row in context.journal.sessions.select():
+        if row.excluded_at is not None:
+            continue
         if row.rejected and row.history is None and (not code or (attention(context, row) or {}).get("code") == code):
             found[row.id] = row
     return list(found.values())

@@ -7,9 +7,11 @@ from labferry.errors import LabferryError
 from labferry.journal.rows import SessionRow
 from labferry.model import show_path
 
+TAKE_IN = "Take it out of `exclude_subjects` of the root if its sessions should be picked up."
+
 
 def require_settled(context: Context, row: SessionRow, becomes: str) -> None:
-    """Make sure that a session is there, complete, and not left alone as history.
+    """Make sure that a session is there, complete, and not left alone: as history, or with its subject.
 
     Parameters
     ----------
@@ -31,6 +33,8 @@ def require_settled(context: Context, row: SessionRow, becomes: str) -> None:
         raise LabferryError(
             "not_settled", f"{name} is history: it is left alone.", f"`labferry backlog release {name}` changes that."
         )
+    if row.excluded_at is not None:
+        raise LabferryError("not_settled", f"{name}: root {row.root} leaves subject {row.subject} out.", TAKE_IN)
     if row.complete_at is None:
         raise LabferryError(
             "not_settled",

@@ -61,6 +61,7 @@ class SessionRow(FromRow):
     generation: int
     sealed_generation: int
     held_at: float | None
+    excluded_at: float | None
     created_here: int
     written: str
     vanished_at: float | None

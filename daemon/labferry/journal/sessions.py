@@ -199,6 +199,12 @@ class Sessions:
         """End a hold."""
         self._write("release", id=session_id)
 
+    def leave_out(self, root: str, subjects: Collection[str]) -> None:
+        """Leave the sessions of these subjects below a root as they are, and go on with those of all others."""
+        with self._db.write():
+            for query in ("leave_out", "take_in"):
+                self._write(query, root=root, subjects=json.dumps(list(subjects)))
+
     # --- becoming work ------------------------------------------------------------------------------------
 
     def complete(

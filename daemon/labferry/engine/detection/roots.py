@@ -170,6 +170,7 @@ def meet_root(root: Root, config: Config, journal: Journal) -> RootState:
     path = os.fsencode(root.path)
     formerly = _former_name(root, path, config, journal)
     met_at = journal.sessions.meet_root(root.name, path, root.layout)
+    journal.sessions.leave_out(root.name, root.exclude_subjects)
     journal.jobs.align_archives(root.name, root.archive, registers=root.registers)
     if root.registers:
         journal.sessions.register_from_now_on(root.name)

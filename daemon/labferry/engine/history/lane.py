@@ -125,5 +125,5 @@ class HistoryLane(LaneThread):
 
 
 def is_there(session: SessionRow) -> bool:
-    """Say whether a session may be looked at: its folder was there at the last scan, and nobody holds it."""
-    return session.vanished_at is None and session.held_at is None
+    """Say whether a session may be looked at: its folder was there at the last scan, and nobody leaves it alone."""
+    return session.vanished_at is None and session.held_at is None and session.excluded_at is None

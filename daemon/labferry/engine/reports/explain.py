@@ -14,11 +14,12 @@ from labferry.engine.context import Context
 from labferry.engine.detection.roots import RootFacts
 from labferry.engine.reports.explain_description import described
 from labferry.engine.reports.explain_file import explain_inside
-from labferry.engine.reports.explain_session import explain_session, frozen
+from labferry.engine.reports.explain_session import LEFT_OUT, explain_session, frozen
 from labferry.engine.reports.find import find
 from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.places import Place, places, spellings
 from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
+from labferry.engine.settled import TAKE_IN
 from labferry.errors import LabferryError
 from labferry.model import SessionState, path_fields, show_path
 from labferry.sessions.layout import Above, Inside, NotASession
@@ -99,12 +100,9 @@ def _explain_place(context: Context, live: LiveState, place: Place) -> Explanati
     look = look_at(place)
     if row is None and look.standing is Standing.MISSING:
         raise _missing(place, look, parsed)
-    if subject:
+    if subject and (row is None or isinstance(parsed, Inside)):
         return Explanation(
-            Verdict.IGNORED_SUBJECT,
-            f"Subject {subject} is excluded from root {place.root.name}.",
-            "exclude_subjects",
-            "Take it out of `exclude_subjects` of the root if its sessions should be picked up.",
+            Verdict.IGNORED_SUBJECT, f"Subject {subject} is excluded from root {place.root.name}.", LEFT_OUT, TAKE_IN
         )
     if isinstance(parsed, NotASession):
         return _not_a_session(place, parsed, look)

@@ -15,6 +15,7 @@ from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.places import session_folder
 from labferry.engine.reports.sessions import attention
 from labferry.engine.reports.verdicts import NEEDS_A_PERSON, Explanation, Fact, Verdict
+from labferry.engine.settled import TAKE_IN
 from labferry.errors import CODES
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.journal.transfer_rows import TransferRow
@@ -31,6 +32,7 @@ BLOCKED_VERDICTS = {
     "unreadable": Verdict.UNREADABLE,
     "moved": Verdict.MOVED,
 }
+LEFT_OUT = "exclude_subjects"
 FINDINGS = frozenset({"no_behaviour", "no_video", "test_user"})
 LEFT_ALONE = (SessionState.ADOPTED, SessionState.IGNORED)
 OF_OLD = {
@@ -100,9 +102,12 @@ def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[Jo
     gone = row.vanished_at is not None or not is_there
     if gone and (root is None or not root.frozen) and (moved := _moved(context, row)) is not None:
         return moved
+    finished = row.complete_at is not None and bool(jobs) and all(job.state is JobState.DONE for job in jobs)
+    if row.excluded_at is not None and row.history is not History.ADOPTED and not finished:
+        return _left_out(row)
     if row.state in LEFT_ALONE:
         return _of_old(row)
-    if row.complete_at is not None and jobs and all(job.state is JobState.DONE for job in jobs):
+    if finished:
         return _finished(context, row, jobs)
     if root is not None and root.frozen:
         return frozen(root)
@@ -179,6 +184,17 @@ def _finished(context: Context, row: SessionRow, jobs: Sequence[JobRow]) -> Expl
     code = "removed_unarchived"
     message = f"{message} {what} removed before every archive had them: {show_path(lost.path)}."
     return Explanation(verdict, message, code, CODES[code].hint)
+
+
+def _left_out(row: SessionRow) -> Explanation:
+    """Explain a session whose subject its root leaves out since work on it began, with how far that came."""
+    far = "it is not looked into"
+    if row.registered_at is not None:
+        far = f"it is registered in Alyx as {row.eid}, and goes no further"
+    elif row.complete_at is not None:
+        far = "it is complete, and its work waits"
+    message = f"Subject {row.subject} is excluded from root {row.root}: {far}."
+    return Explanation(Verdict.IGNORED_SUBJECT, message, LEFT_OUT, f"{TAKE_IN} Everything goes on then.")
 
 
 def _of_old(row: SessionRow) -> Explanation:
@@ -261,6 +277,8 @@ def _evidence(context: Context, live: LiveState, row: SessionRow, jobs: Sequence
     yield from _removed(context, row)
     if row.held_at is not None:
         yield Fact("held by an operator", row.held_at)
+    if row.excluded_at is not None:
+        yield Fact(f"subject {row.subject} is left out: it is not looked at any more", row.excluded_at)
     if row.vanished_at is not None:
         yield Fact("not found by two scans in a row", row.vanished_at)
     else:

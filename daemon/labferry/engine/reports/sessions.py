@@ -63,6 +63,7 @@ def show(context: Context, row: SessionRow) -> dict[str, Any]:
         "signal": row.signal,
         "signal_seen_at": utc_text(row.signal_seen_at),
         "held_at": utc_text(row.held_at),
+        "excluded_at": utc_text(row.excluded_at),
         "vanished_at": utc_text(row.vanished_at),
         "history": history_fields(row),
         "repository": row.repository,
@@ -101,6 +102,8 @@ def session_fields(context: Context, row: SessionRow, blocked: Mapping[int, JobR
 
 def attention(context: Context, row: SessionRow, blocked: Mapping[int, JobRow] | None = None) -> dict[str, str] | None:
     """Return why a session needs a person: its blocked job, else its rejected files; None when it needs none."""
+    if row.excluded_at is not None:
+        return None
     if row.blocked_job is not None:
         job = (blocked or {}).get(row.blocked_job) or context.journal.jobs.get(row.blocked_job)
         return {"code": job.code, "message": job.reason, "hint": job.hint}

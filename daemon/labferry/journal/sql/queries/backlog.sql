@@ -1,5 +1,6 @@
 -- name: unasked
-SELECT id FROM session WHERE history = 'unasked' AND vanished_at IS NULL AND held_at IS NULL
+SELECT id FROM session
+WHERE history = 'unasked' AND vanished_at IS NULL AND held_at IS NULL AND excluded_at IS NULL
 ORDER BY signal IS NULL, subject, date, number
 
 -- name: counts
@@ -8,12 +9,12 @@ WHERE history IS NOT NULL AND (:root = '' OR root = :root) AND (:subject = '' OR
 GROUP BY history, history_code ORDER BY history, history_code
 
 -- name: unasked_count
-SELECT count(*) FROM session WHERE history = 'unasked'
+SELECT count(*) FROM session WHERE history = 'unasked' AND excluded_at IS NULL
 
--- The newest recordings first. What was moved away or is held is left alone.
+-- The newest recordings first. What was moved away, is held or left out is left alone.
 -- name: select
 SELECT * FROM session_status
-WHERE history = 'backlog' AND vanished_at IS NULL AND held_at IS NULL
+WHERE history = 'backlog' AND vanished_at IS NULL AND held_at IS NULL AND excluded_at IS NULL
   AND (:root = '' OR root = :root) AND (:subject = '' OR subject = :subject)
 ORDER BY date DESC, subject, number, id LIMIT :limit
 

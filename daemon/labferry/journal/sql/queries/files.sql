@@ -77,7 +77,8 @@ SELECT count(*) AS files, count(DISTINCT file.session_id) AS sessions, max(file.
   file.session_id AS session_id, file.path AS path
 FROM file JOIN session ON session.id = file.session_id
 WHERE file.code = 'removed_unarchived'
-  AND CASE WHEN :session_id IS NULL THEN session.held_at IS NULL ELSE session.id = :session_id END
+  AND CASE WHEN :session_id IS NULL THEN session.held_at IS NULL AND session.excluded_at IS NULL
+    ELSE session.id = :session_id END
   AND (file.dataset_id IS NOT NULL OR EXISTS (SELECT 1 FROM item WHERE item.file_id = file.id))
 
 -- Of history nothing is asked for. An ending that the configuration leaves out is a rule with a name.
@@ -85,7 +86,7 @@ WHERE file.code = 'removed_unarchived'
 SELECT count(*) AS files, coalesce(sum(file.size), 0) AS bytes, count(DISTINCT file.session_id) AS sessions,
   max(file.size) AS largest, file.session_id AS session_id, file.path AS path
 FROM file JOIN session ON session.id = file.session_id
-WHERE file.fate = 'unmatched' AND file.size >= 1000000000 AND session.history IS NULL
+WHERE file.fate = 'unmatched' AND file.size >= 1000000000 AND session.history IS NULL AND session.excluded_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM json_each(:endings)
     WHERE substr(file.path, -length(CAST(value AS BLOB))) = CAST(value AS BLOB))
 

@@ -21,17 +21,20 @@ SELECT * FROM job WHERE state = :state ORDER BY id DESC LIMIT 10000
 SELECT state, count(*) AS jobs FROM job WHERE state IN ('queued', 'running', 'waiting', 'blocked') GROUP BY state
 
 -- name: oldest_waiting
-SELECT min(created_at) FROM job
-WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state IN ('queued', 'waiting')
+SELECT min(job.created_at) FROM job JOIN session ON session.id = job.session_id
+WHERE job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state IN ('queued', 'waiting')
+  AND session.excluded_at IS NULL
 
 -- name: blocked_since
 SELECT min(updated_at) FROM job WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state = 'blocked'
 
 -- A job has no reason while it is looked at again; what is late must not seem to be in time for that moment.
 -- name: late
-SELECT target, count(*) AS sessions, min(created_at) AS since FROM job
-WHERE state IN ('queued', 'running', 'waiting', 'blocked') AND state <> 'blocked' AND stage = 'archive'
-  AND code IN ('not_observed', '') AND created_at < :before GROUP BY target ORDER BY target
+SELECT job.target, count(*) AS sessions, min(job.created_at) AS since
+FROM job JOIN session ON session.id = job.session_id
+WHERE job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state <> 'blocked' AND job.stage = 'archive'
+  AND job.code IN ('not_observed', '') AND job.created_at < :before AND session.excluded_at IS NULL
+GROUP BY job.target ORDER BY job.target
 
 -- name: insert
 INSERT INTO job (session_id, kind, target, generation, state, stage, not_before, bytes_left, code, reason, hint, options,
@@ -58,7 +61,8 @@ WHERE id = (
   SELECT job.id FROM job JOIN session ON session.id = job.session_id
   WHERE job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state IN ('queued', 'waiting')
     AND job.stage = :stage AND :target IN ('', job.target)
-    AND job.not_before <= :now AND session.held_at IS NULL AND session.complete_at IS NOT NULL
+    AND job.not_before <= :now AND session.held_at IS NULL AND session.excluded_at IS NULL
+    AND session.complete_at IS NOT NULL
     AND NOT (:others_first AND job.code = 'files_left' AND job.stage <> 'archive' AND job.updated_at > :now - :gives_way)
     AND job.session_id NOT IN (
       SELECT busy.session_id FROM attempt JOIN job AS busy ON busy.id = attempt.job_id
@@ -79,7 +83,8 @@ SELECT EXISTS (
   WHERE own.id = :id
     AND job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state IN ('queued', 'waiting')
     AND job.stage = own.stage AND job.target = own.target
-    AND job.not_before <= :now AND session.held_at IS NULL AND session.complete_at IS NOT NULL
+    AND job.not_before <= :now AND session.held_at IS NULL AND session.excluded_at IS NULL
+    AND session.complete_at IS NOT NULL
     AND (job.outages > 0, job.bytes_left - (:now - job.created_at) * 1000000)
       < (own.outages > 0, own.bytes_left - (:now - own.created_at) * 1000000)
     AND job.session_id NOT IN (
@@ -92,6 +97,7 @@ SELECT EXISTS (
 INSERT INTO job (session_id, kind, target, generation, state, stage, not_before, bytes_left, created_at, updated_at)
 SELECT id, 'archive', :target, generation, 'queued', 'seal', :now, 0, :now, :now FROM session_status
 WHERE root = :root AND complete_at IS NOT NULL AND (registered_at IS NOT NULL OR NOT :registers)
+  AND excluded_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM job WHERE job.session_id = session_status.id AND job.kind = 'archive'
     AND job.target = :target AND job.generation = session_status.generation AND job.state <> 'superseded')
 
@@ -114,7 +120,7 @@ WHERE state IN ('queued', 'waiting') AND session_id IN (SELECT id FROM session W
 SELECT min(job.not_before) FROM job JOIN session ON session.id = job.session_id
 WHERE job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state IN ('queued', 'waiting')
   AND job.stage = :stage AND :target IN ('', job.target)
-  AND session.held_at IS NULL AND session.complete_at IS NOT NULL
+  AND session.held_at IS NULL AND session.excluded_at IS NULL AND session.complete_at IS NOT NULL
 
 -- name: begin_attempt
 INSERT INTO attempt (job_id, number, instance_id, stage, started_at)

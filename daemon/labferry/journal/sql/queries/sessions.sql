@@ -16,7 +16,8 @@ ORDER BY id
 
 -- name: unsettled
 SELECT * FROM session_status
-WHERE root = :root AND complete_at IS NULL AND history IS NULL AND vanished_at IS NULL ORDER BY id
+WHERE root = :root AND complete_at IS NULL AND history IS NULL AND vanished_at IS NULL AND excluded_at IS NULL
+ORDER BY id
 
 -- name: folders
 SELECT id, path, subject, vanished_at FROM session WHERE root = :root
@@ -61,7 +62,8 @@ SELECT code, sessions, since, example FROM (
     count(*) OVER (PARTITION BY wait_code) AS sessions,
     row_number() OVER (PARTITION BY wait_code ORDER BY wait_since, id) AS place
   FROM session
-  WHERE complete_at IS NULL AND history IS NULL AND vanished_at IS NULL AND held_at IS NULL AND wait_since < :before)
+  WHERE complete_at IS NULL AND history IS NULL AND vanished_at IS NULL AND held_at IS NULL AND excluded_at IS NULL
+    AND wait_since < :before)
 WHERE place <= :named ORDER BY since, example
 
 -- name: device_of_root
@@ -114,7 +116,8 @@ WHERE id = :id AND complete_at IS NOT NULL
 -- A root that registers from now on: what is complete without a registration begins anew.
 -- name: unsettle_unregistered
 UPDATE session SET complete_at = NULL, wait_code = 'changed', wait_why = :why, wait_since = :now, updated_at = :now
-WHERE root = :root AND complete_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job WHERE job.session_id = session.id
+WHERE root = :root AND complete_at IS NOT NULL AND excluded_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM job WHERE job.session_id = session.id
   AND job.kind = 'register' AND job.generation = session.generation AND job.state <> 'superseded')
 
 -- name: sealed
@@ -160,6 +163,15 @@ UPDATE session SET held_at = :now, updated_at = :now WHERE id = :id AND held_at 
 
 -- name: release
 UPDATE session SET held_at = NULL, updated_at = :now WHERE id = :id AND held_at IS NOT NULL
+
+-- Few subjects are left out: their sessions are found by the subject, and not by going through the whole root.
+-- name: leave_out
+UPDATE session SET excluded_at = :now, updated_at = :now
+WHERE subject IN (SELECT value FROM json_each(:subjects)) AND +root = :root AND excluded_at IS NULL
+
+-- name: take_in
+UPDATE session SET excluded_at = NULL, updated_at = :now
+WHERE root = :root AND excluded_at IS NOT NULL AND subject NOT IN (SELECT value FROM json_each(:subjects))
 
 -- name: claim_key
 INSERT INTO alyx_key (subject, date, number, session_id)

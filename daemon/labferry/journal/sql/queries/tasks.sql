@@ -41,7 +41,8 @@ FROM job JOIN transfer ON transfer.job_id = job.id JOIN session ON session.id = 
   JOIN item ON item.transfer_id = transfer.id
 WHERE job.state IN ('queued', 'running', 'waiting', 'blocked') AND job.state = 'waiting'
   AND job.stage = 'archive' AND job.code = 'in_batch' AND job.target = :target
-  AND session.held_at IS NULL AND session.complete_at IS NOT NULL AND transfer.state = 'active'
+  AND session.held_at IS NULL AND session.excluded_at IS NULL AND session.complete_at IS NOT NULL
+  AND transfer.state = 'active'
   AND transfer.trouble = '' AND item.ours = 1 AND item.task_id IS NULL AND item.verified_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM busy WHERE busy.session_id = job.session_id AND busy.id <> transfer.id)
 GROUP BY transfer.id
