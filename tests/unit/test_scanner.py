@@ -162,31 +162,23 @@ def test_a_root_from_another_machine_is_listed_every_time(root: Path, listed: li
         assert len(listed) == 6
 
 
-def test_ruling_07_in_a_long_history_the_newest_days_are_asked_every_time_and_the_others_in_turn(
-    root: Path, listed: list[bytes], monkeypatch: pytest.MonkeyPatch
+def test_ruling_07_a_session_that_is_put_into_any_day_of_a_long_history_is_found_by_the_next_scan(
+    root: Path, listed: list[bytes]
 ) -> None:
-    monkeypatch.setattr(scanner, "NEWEST", 1)
-    monkeypatch.setattr(scanner, "IN_TURN", 1)
-    monkeypatch.setattr(scanner, "ROUNDS", 100)
-    scans = start(root, listed)
-    for day in ("KS005/2019-04-02", "KS005/2019-04-03", "KS006/2019-04-02"):
-        (root / day / "002").mkdir()
-    new = [len(paths(scans.scan()) - set(SESSIONS)) for _ in range(2)]
-    assert new == [2, 3], "the newest and one other, then the last one"
-
-
-def test_ruling_07_a_folder_that_a_hint_named_is_asked_out_of_turn(
-    root: Path, listed: list[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scanner, "NEWEST", 0)
-    monkeypatch.setattr(scanner, "IN_TURN", 1)
-    monkeypatch.setattr(scanner, "ROUNDS", 100)
-    scans = start(root, listed)
-    days = ("KS005/2019-04-02", "KS005/2019-04-03", "KS006/2019-04-02")
+    days = [
+        f"KS007/{2000 + number // 300}-{number % 300 // 25 + 1:02d}-{number % 25 + 1:02d}" for number in range(1500)
+    ]
     for day in days:
+        (root / day / "001").mkdir(parents=True)
+    scans = Scanner(os.fsencode(root), IBL)
+    before = paths(scans.scan())
+    listed.clear()
+    next_tick(root.parent)
+    chosen = {days[0], days[700], days[-1]}
+    for day in chosen:
         (root / day / "002").mkdir()
-        scans.hint(day.encode())
-    assert paths(scans.scan()) == {*SESSIONS, *(f"{day}/002" for day in days)}
+    assert paths(scans.scan()) - before == {f"{day}/002" for day in chosen}
+    assert set(below(root, listed)) == chosen
 
 
 def test_near_misses_are_told_again_from_what_is_known(root: Path, listed: list[bytes]) -> None:
@@ -198,18 +190,6 @@ def test_near_misses_are_told_again_from_what_is_known(root: Path, listed: list[
     again = seen(scans.scan())
     assert [miss.part for miss in first] == ["001a"]
     assert (sorted(miss.part for miss in again.near_misses), again.near_miss_count) == (["001a", "01b"], 2)
-
-
-def test_ruling_07_subjects_without_sessions_do_not_take_the_turn_of_the_newest_day(
-    root: Path, listed: list[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in (("NEWEST", 1), ("IN_TURN", 1), ("ROUNDS", 1000)):
-        monkeypatch.setattr(scanner, name, value)
-    for number in range(5):
-        (root / f"empty{number}").mkdir()
-    scans = start(root, listed)
-    (root / "KS005/2019-04-03/002").mkdir()
-    assert "KS005/2019-04-03/002" in paths(scans.scan())
 
 
 def test_ruling_07_a_folder_that_was_not_there_for_a_moment_is_listed_at_the_next_scan(

@@ -5,9 +5,8 @@ made, removed or renamed in it, and cost an eighth of a listing; that nothing ch
 each session. A folder that was written to a moment ago is listed again, because the system's clock is not fine enough
 to tell two changes apart.
 
-Even so much would grow with a lab's history, so of the folders that hold sessions only the newest are asked every time,
-and the others in turn: a session that is put beside old ones, into a day that is no longer among the newest ones, is
-found a few scans later.
+Every folder is asked at every scan, however old its sessions are: rulings allow a session that is put beside them one
+scan, not several. What this costs grows with a lab's history, so the asking itself is kept short.
 """
 
 from __future__ import annotations
@@ -22,9 +21,6 @@ from labferry.detect.scan import NearMiss, ScanResult, Unreadable, list_level, n
 from labferry.sessions.layout import Layout, Level
 from labferry.sessions.session import Session
 
-NEWEST = 500  # folders that are asked at every scan: those with sessions first, by their names, which are days
-IN_TURN = 500  # so many of the others at least …
-ROUNDS = 10  # … and all of them in so many scans
 YOUNG = 2_000_000_000  # nanoseconds since a change, in which there may be another one that looks like it
 
 
@@ -83,21 +79,12 @@ class Scanner:
 
     def __init__(self, root: bytes, layout: Layout, *, remembers: bool = True) -> None:
         self._root = root
+        self._prefix = root + b"/"
         self._layout = layout
         self._remembers = remembers
         self._folders: dict[bytes, _Folder] = {}
         self._names: dict[bytes, bytes] = {}  # `001` is kept once, not once per day
-        self._upper: list[bytes] = []
-        self._newest: list[bytes] = []
-        self._others: list[bytes] = []
-        self._next = 0  # of the others
-        self._hinted: set[bytes] = set()
         self._listed: dict[bytes, list[Session]] = {}  # in this scan: what need not be parsed again
-
-    def hint(self, path: bytes) -> None:
-        """Look at a folder at the next scan, whosever turn it is; `path` is relative to the root."""
-        if self._remembers:
-            self._hinted.add(path)
 
     def scan(self, *, afresh: bool = False, again: bool = False) -> Scanned:
         """Find every session folder below the root; never raises for what is on disk.
@@ -137,34 +124,33 @@ class Scanner:
             self._list_below(self._layout.top())
             return True
         changed = False
-        for path in self._whose_turn_it_is():
-            folder = self._folders.get(path)
-            if folder is None:
-                continue  # it went with one further up
-            if folder.signature is None or folder.signature != self._signature(path):
+        for folder in self._in_doubt():
+            if self._folders.get(folder.level.path) is folder:  # else it went, or was listed, with one further up
                 changed |= self._list_below(folder.level)
         return changed
 
-    def _whose_turn_it_is(self) -> Iterator[bytes]:
-        """Yield the folders to look at in this scan, those further up first."""
-        yield from self._upper
-        yield from self._hinted
-        self._hinted.clear()
-        yield from self._newest
-        count = min(len(self._others), max(IN_TURN, len(self._others) // ROUNDS + 1))
-        for nth in range(self._next, self._next + count):
-            yield self._others[nth % len(self._others)]
-        self._next = (self._next + count) % max(len(self._others), 1)
+    def _in_doubt(self) -> list[_Folder]:
+        """Return the folders in which something was changed, or may have been."""
+        since = time.time_ns() - YOUNG
+        return [
+            folder
+            for path, folder in self._folders.items()
+            if folder.signature is None or folder.signature != self._signature(path, since)
+        ]
 
-    def _signature(self, path: bytes) -> int | None:
-        """Return what changes with every change in a folder; None where that is not certain."""
+    def _signature(self, path: bytes, since: int) -> int | None:
+        """Return what changes with every change in a folder; None for one that is gone, or was changed after `since`.
+
+        A scan asks this of every folder: what it costs is what a scan costs.
+        """
         try:
-            status = os.stat(self._root + b"/" + path)
+            status = os.stat(self._prefix + path)
         except OSError:
             return None
-        if max(status.st_mtime_ns, status.st_ctime_ns) > time.time_ns() - YOUNG:
+        mtime, ctime = status.st_mtime_ns, status.st_ctime_ns
+        if mtime > since or ctime > since:
             return None
-        return hash((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
+        return hash((status.st_dev, status.st_ino, mtime, ctime))
 
     def _list_below(self, top: Level) -> bool:
         """List a folder, and what is not known below it; return whether that showed anything new.
@@ -195,7 +181,8 @@ class Scanner:
 
     def _list(self, level: Level) -> tuple[_Folder | None, list[Level]]:
         """List one folder, and return the folders in it that are not sessions; None for one that is gone."""
-        signature = self._signature(level.path)  # before: what is made while we list shows at the next scan
+        # Asked before: what is made while we list shows at the next scan.
+        signature = self._signature(level.path, time.time_ns() - YOUNG)
         seen, levels = ScanResult(), list[Level]()
         try:
             list_level(self._root, level, levels, seen)
@@ -234,9 +221,8 @@ class Scanner:
     # --- telling ------------------------------------------------------------------------------------------
 
     def _gather(self) -> ScanResult:
-        """Put together what all folders hold, and in which order they are looked at from now on."""
-        result, leaves = ScanResult(), list[bytes]()
-        self._upper = []
+        """Put together what all folders hold."""
+        result = ScanResult()
         waiting = [b""]
         while waiting:
             path = waiting.pop()
@@ -246,11 +232,6 @@ class Scanner:
             result.found += self._listed.get(path) or _parsed(folder)
             result.add(folder.near_misses, folder.near_miss_count, folder.unreadable)
             waiting += folder.below
-            is_leaf = path and not folder.below and folder.signature is not None
-            (leaves if is_leaf else self._upper).append(path)
-        # An empty subject's name comes after all days: it must not take their turns.
-        leaves.sort(key=lambda path: (bool(self._folders[path].sessions), path.rpartition(b"/")[2]), reverse=True)
-        self._newest, self._others = leaves[:NEWEST], leaves[NEWEST:]
         return result
 
 

@@ -145,8 +145,6 @@ class DetectLane(LaneThread):
         elif session:
             self._keeping.hint(state, session)
         elif below not in state.known:
-            state.scanner.hint(below)
-            state.scanner.hint(os.path.dirname(below))
             last = (state.next_scan - self._config.detection.scan_every) + SOONEST_RESCAN
             state.next_scan = min(state.next_scan, max(self._clock.monotonic(), last))
 
