@@ -30,6 +30,7 @@ lint: $(VENV)/.tested
 
 types: $(VENV)/.tested
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks
 
 layers: $(VENV)/.tested
 	$(BIN)/lint-imports

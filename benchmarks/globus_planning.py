@@ -18,12 +18,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import NAMESPACE_URL, uuid5
 
 from labferry.archive.globus.document import transfer_document
+from labferry.archive.globus.service import GlobusService
 from labferry.archive.globus.values import Submission
+from labferry.config import GlobusArchive
 from labferry.engine.globus.filling import Filling
+from labferry.engine.globus.preflight import Preflight
 from labferry.engine.planning import base_of, filled_through_globus, items_of, new_batch
 from labferry.engine.policy import decide
 from labferry.journal.tasks import NewTask
@@ -85,9 +88,13 @@ def work(folder: Path) -> dict[str, float]:
     context = assemble(world.config, world.journal, world.wakeup, world.clock).context
     transfers, tasks = world.journal.transfers, world.journal.tasks
     job = world.journal.jobs.claim(Stage.ARCHIVE, TARGET)
+    assert job is not None
     (session,) = world.journal.sessions.all()
+    settings = world.config.archive[TARGET]
+    assert isinstance(settings, GlobusArchive)
     service = Service()
-    filling = Filling(context, TARGET, world.config.archive[TARGET], service)
+    asked = cast("GlobusService", service)
+    filling = Filling(context, TARGET, settings, asked, Preflight(context, TARGET, settings, asked))
 
     def plan() -> TransferRow:
         items = items_of(context, job, session)
@@ -100,6 +107,7 @@ def work(folder: Path) -> dict[str, float]:
     world.journal.jobs.finish_attempt(job, waiting)
     new = NewTask(TARGET, "lf-1", "lf server lf-1", "submission", HERE, THERE)
     task = tasks.create(new, {transfer.id: FILES}, filled_through_globus(world.config), 2)
+    assert task is not None
     _, seconds_too, peak_too = watched(lambda: filling.submit(task, lambda _what, _seconds: None))
     assert len(service.document["DATA"]) == FILES, "not every file is in the document"
     return {"seconds": seconds + seconds_too, "mib": max(peak, peak_too)}

@@ -23,7 +23,7 @@ FILES = {
         "alf/_ibl_trials.intervals.npy",
         "alf/probe00/spikes.times.npy",
         "raw_video_data/_iblrig_leftCamera.timestamps.ssv",
-        "raw_ephys_data/probe00/_spikeglx_ephysData_g0_t0.imec0.ap.meta",
+        "raw_ephys_data/probe00/_spikeglx_sync.times.npy",
     )
 }
 DIRECTORIES = len({name.rpartition("/")[0] for name in FILES})

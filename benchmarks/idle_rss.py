@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -28,7 +29,7 @@ def run(workdir: Path, runs: int) -> dict[str, object]:
         with TemporaryDirectory(dir=workdir) as folder, Lab(Path(folder)) as lab:
             daemon = lab.start_ready()
             _record_session(lab.root)
-            wait_until(lambda lab=lab: _idle(lab), timeout=DEADLINE, what="the session to be archived")
+            wait_until(partial(_idle, lab), timeout=DEADLINE, what="the session to be archived")
             rss, pss = _settled(daemon.process.pid)
             resident.append(rss)
             proportional.append(pss)

@@ -27,7 +27,7 @@ def only(host: str) -> None:
             raise OSError(f"{name!r} is not to be reached from here")
         return look_up(name, *arguments, **named)
 
-    socket.getaddrinfo = guarded
+    setattr(socket, "getaddrinfo", guarded)  # noqa: B010 - a function may not be assigned by its name
 
 
 def main(task: dict[str, Any]) -> float:
