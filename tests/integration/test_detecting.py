@@ -17,6 +17,7 @@ from labferry.errors import UnavailableError
 from labferry.model import JobKind, JobState, SessionState
 from support.detection import QUIET, SCAN, Watch
 from support.disks import mounted_below
+from support.recordings import describe
 from support.rights import folder_for_everyone, without_rights
 
 
@@ -65,6 +66,43 @@ def test_ruling_04_a_flag_that_was_seen_counts_after_a_restart_too(watch: Watch)
     watch.restart()
     watch.turns(QUIET + 40)
     assert watch.session().state is SessionState.COMPLETE
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_ruling_04_a_signal_says_nothing_of_another_folder_in_the_same_place(watch: Watch, complete: bool) -> None:
+    for number in range(2, 8):
+        watch.make(f"KS005/2024-03-01/{number:03d}", flag=False)
+    folder = watch.make()
+    watch.turns(SCAN + QUIET + 10 if complete else SCAN)
+    assert (watch.session().complete_at is not None) is complete
+    shutil.rmtree(folder)
+    watch.turns(3 * SCAN)
+    watch.make(flag=False)  # copied anew: it comes bit by bit
+    watch.turns(SCAN + QUIET + 10)
+    watch.restart()
+    watch.turns(SCAN + QUIET + 10)
+    assert (watch.session().state, watch.session().wait_code) == (SessionState.SETTLING, "waiting_signal")
+    assert [job for job in watch.jobs() if job[1] is not JobState.SUPERSEDED] == []
+    (folder / "raw_session.flag").touch()
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.jobs()[-1] == (JobKind.REGISTER, JobState.QUEUED, 2 if complete else 1)
+    describe(folder)
+    watch.journal.sessions.unsettle(watch.session().id, "changed")
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.session().state is SessionState.COMPLETE, "it has come as a whole by now: nothing is waited for"
+
+
+def test_ruling_04_a_folder_that_is_back_as_it_was_keeps_its_signal(watch: Watch) -> None:
+    watch.make("KS005/2024-03-01/002", flag=False)
+    folder = watch.make()
+    watch.turns(SCAN)
+    (folder / "raw_session.flag").unlink()
+    away = folder.rename(watch.root.parent / "away")
+    watch.turns(3 * SCAN)
+    assert watch.session().state is SessionState.VANISHED
+    away.rename(folder)
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.jobs() == QUEUED_ONCE
 
 
 def test_without_a_flag_a_session_waits_and_says_for_what(watch: Watch) -> None:
@@ -460,9 +498,13 @@ def test_ruling_04_signals_that_came_and_went_while_the_journal_took_nothing_are
         (folder / "raw_session.flag").touch()
         (folder / "raw_session.flag").unlink()
     watch.journal._db._writer.execute("PRAGMA query_only = ON")
-    for _ in range(3):
-        with pytest.raises(UnavailableError):
+    refused = 0
+    for _ in range(3):  # hints have no order: in one of these it may be that nothing is to be written
+        try:
             watch.turn(1)
+        except UnavailableError:
+            refused += 1
+    assert refused >= len(folders)
     watch.journal._db._writer.execute("PRAGMA query_only = OFF")
     watch.turns(SCAN + QUIET + 10)
     for path in (POISON, OTHER):

@@ -94,6 +94,22 @@ def test_done_09_a_folder_that_is_renamed_back_goes_on_as_if_nothing_had_been(la
     assert lab.changes() == []
 
 
+def test_done_09_what_is_recorded_where_a_session_was_by_mistake_waits_for_its_own_signal(lab: Past) -> None:
+    record(lab)
+    move(lab, SESSION, RENAMED)
+    lab.work()
+    move(lab, RENAMED, SESSION)
+    lab.work()
+    lab.write(RENAMED)  # the rig records the second session of the day
+    lab.work()
+    assert (lab.row(RENAMED).state, lab.row(RENAMED).wait_code) == (SessionState.SETTLING, "waiting_signal")
+    assert "begins anew" in "".join(fact["what"] for fact in lab.explain(RENAMED)["evidence"])
+    assert lab.changes() == []
+    lab.write(RENAMED, flag=True)
+    lab.work()
+    assert lab.row(RENAMED).state is SessionState.ARCHIVED
+
+
 def test_done_09_a_session_that_lost_a_file_since_is_known_by_its_new_name(lab: Past) -> None:
     record(lab)
     (folder(lab) / "notes.txt").unlink()

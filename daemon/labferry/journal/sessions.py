@@ -12,6 +12,7 @@ from labferry.journal.jobs import Jobs
 from labferry.journal.rows import JobRow, SessionRow, StuckRow
 from labferry.model import Clock, History, JobKind, JobState, Stage, show_path
 
+ANEW, ANEW_TEXT = "another_folder", "the folder was away and came back with other files: it begins anew"  # a remark
 _SQL = load_queries("sessions")
 
 
@@ -189,6 +190,23 @@ class Sessions:
             self._write("settle_returned", id=session_id)
             self._jobs.hurry_one(session_id, "source_missing")
 
+    def begin_anew(self, session_id: int) -> bool:
+        """Forget what was seen of the folder that a session was: another one is in its place.
+
+        It has to become complete as if it had been found now. False where Alyx or an archive has something of it, or it
+        is history: then nothing changes.
+        """
+        with self._db.write() as connection:
+            if not self._write("begin_anew", id=session_id):
+                return False
+            self._jobs.supersede(session_id)
+            connection.execute(_SQL["remark"], {"id": session_id, "code": ANEW, "text": ANEW_TEXT})
+        return True
+
+    def begins_anew(self, session_id: int) -> bool:
+        """Say whether a session began anew and was not complete since."""
+        return bool(self._db.read(_SQL["begins_anew"], {"id": session_id, "code": ANEW})[0][0])
+
     # --- the operator's hand ------------------------------------------------------------------------------
 
     def hold(self, session_id: int) -> None:
@@ -232,6 +250,7 @@ class Sessions:
             done = connection.execute(_SQL["complete"], {"id": session_id, "signature": signature, "now": now})
             if done.rowcount == 0:
                 return False
+            connection.execute(_SQL["has_come"], {"id": session_id, "code": ANEW})
             options = self._jobs.options_of(session_id)
             self._jobs.supersede(session_id)
             if not register:

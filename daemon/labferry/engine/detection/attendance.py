@@ -10,7 +10,7 @@ import structlog
 
 from labferry.config import Detection
 from labferry.detect.scan import ScanResult
-from labferry.detect.signature import signal_present
+from labferry.detect.signature import signal_present, take_signature
 from labferry.engine.detection.roots import SIGNALS, RootState
 from labferry.engine.history.meeting import past_of
 from labferry.journal import Journal
@@ -126,11 +126,27 @@ def meet_sessions(state: RootState, found: Found, journal: Journal, settings: De
     for path in found:
         session_id, there = state.known[path]
         if not there:
-            journal.sessions.returned(session_id)
+            _take_back(session_id, os.path.join(state.path, path), journal)
             state.known[path] = (session_id, True)
     if new:
         old = sum(past.history is not None for _, past in new)
         _log.info("sessions_found", root=state.root.name, sessions=len(new), history=old)
+
+
+def _take_back(session_id: int, folder: bytes, journal: Journal) -> None:
+    """Tell the journal that a folder is there again; with other files it is another session under the same name.
+
+    What was said of the one that was there before, its completion signal above all, says nothing about that one.
+    """
+    row = journal.sessions.get(session_id)
+    is_another = False
+    if row is not None and row.eid is None and row.signature is not None:
+        signature = take_signature(folder)
+        is_another = not signature.unreadable and signature.digest != row.signature
+    with journal.together():
+        journal.sessions.returned(session_id)
+        if is_another:
+            journal.sessions.begin_anew(session_id)
 
 
 def miss_sessions(

@@ -56,10 +56,12 @@ class Looking:
         it is looked into for changes only.
         """
         released = row.generation == 0 and row.history_at is not None
+        changed = row.generation > 0 and not self._journal.sessions.begins_anew(row.id)
         watched = Watched(
-            signal_seen=_may_settle(row, state),
+            # Where a session that was complete before changed since, the signal counts as seen.
+            signal_seen=row.signal is not None or (changed and state.rules.needs_signal),
             next_look=self._clock.monotonic(),
-            again=row.generation > 0 or released,
+            again=changed or released,
         )
         return Tracked(row.id, row.path, watched, Witness("quiet" if released else state.rules.completion))
 
@@ -160,8 +162,3 @@ def _still_has(folder: bytes, renamed: bytes, signature: bytes) -> bool:
         return not os.path.samefile(folder, renamed) and take_signature(folder).digest == signature
     except OSError:  # one of them is gone
         return False
-
-
-def _may_settle(row: SessionRow, state: RootState) -> bool:
-    """Say whether the signal counts as seen: also where a session that was complete before changed since."""
-    return row.signal is not None or (row.generation > 0 and state.rules.needs_signal)

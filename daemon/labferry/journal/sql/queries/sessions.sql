@@ -158,6 +158,19 @@ WHERE id = :id AND complete_at IS NOT NULL AND eid IS NULL AND EXISTS (SELECT 1 
   WHERE job.session_id = session.id AND job.generation = session.generation AND job.kind = 'register'
     AND job.state IN ('queued', 'running', 'waiting', 'blocked'))
 
+-- Another session in the place of one that never came to Alyx or into an archive.
+-- name: begin_anew
+UPDATE session SET complete_at = NULL, signal = NULL, signal_seen_at = NULL, signature = NULL, signature_at = NULL,
+  history_at = NULL, wait_code = NULL, wait_why = NULL, wait_since = NULL, updated_at = :now
+WHERE id = :id AND eid IS NULL AND history IS NULL
+  AND NOT EXISTS (SELECT 1 FROM job WHERE job.session_id = session.id AND job.state = 'done')
+
+-- name: begins_anew
+SELECT EXISTS (SELECT 1 FROM remark WHERE session_id = :id AND code = :code)
+
+-- name: has_come
+DELETE FROM remark WHERE session_id = :id AND code = :code
+
 -- name: hold
 UPDATE session SET held_at = :now, updated_at = :now WHERE id = :id AND held_at IS NULL
 
