@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from labferry.journal.database import load_queries
 from support.clock import FakeClock
 
 TASKS, TRANSFERS = load_queries("tasks"), load_queries("transfers")
+FILES, BACKLOG = load_queries("files"), load_queries("backlog")
+OF_ONE_FILE = {":destination", ":file_id", ":path"}  # what such a statement is carried out for each file of a session
 EVERY_TURN = ("open", "open_count", "ready")
 
 
@@ -50,3 +53,28 @@ def test_no_question_about_transfers_looks_at_everything_there_ever_was(journal:
 @pytest.mark.parametrize("name", EVERY_TURN)
 def test_what_is_asked_every_turn_begins_with_what_is_unfinished(journal: Journal, name: str) -> None:
     assert any("task_open" in step or "job_unfinished" in step for step in plan(journal, TASKS[name]))
+
+
+def of_one_file() -> dict[str, str]:
+    """Return the statements that are carried out once for every file of a session, by group and name."""
+    everything = {"tasks": TASKS, "transfers": TRANSFERS, "files": FILES, "backlog": BACKLOG}
+    by_id = {f"files.{name}" for name in ("forget", "gone", "has_copies", "reject", "registered")} | {
+        "backlog.take_over"
+    }
+    several = {"transfers.insert_item", "tasks.page_of_parcels"}
+    return {
+        f"{group}.{name}": sql
+        for group, statements in everything.items()
+        for name, sql in statements.items()
+        if f"{group}.{name}" in by_id
+        or (OF_ONE_FILE & set(re.findall(r":\w+", sql)) and f"{group}.{name}" not in several)
+    }
+
+
+@pytest.mark.parametrize("name", sorted(of_one_file()))
+def test_hazard_what_is_done_for_each_file_does_not_read_all_files(journal: Journal, name: str) -> None:
+    """A session of 100,000 files would take hours."""
+    steps = plan(journal, of_one_file()[name])
+    others = [step for step in steps if step.startswith(("SCAN item", "SCAN file", "SCAN session"))]
+    others += [step for step in steps if re.search(r"\b(item|file)\b.* \((transfer_id|session_id)=\?\)$", step)]
+    assert others == []

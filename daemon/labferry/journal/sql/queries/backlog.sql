@@ -53,7 +53,7 @@ WHERE session_id = :session_id AND taken_over
 -- An operator may have released the session in the middle of the question.
 -- name: take_over
 UPDATE file SET taken_over = 1, md5 = :md5, dataset_id = :dataset_id, registered_hash = :hash, registered_at = :now
-WHERE id = :id AND session_id IN (SELECT id FROM session WHERE history = 'unasked')
+WHERE id = :id AND (SELECT history FROM session WHERE session.id = file.session_id) = 'unasked'
 
 -- name: unknown
 SELECT path FROM file WHERE session_id = :session_id AND fate = 'dataset' AND NOT taken_over ORDER BY path

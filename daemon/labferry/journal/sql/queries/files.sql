@@ -49,7 +49,7 @@ SELECT count(*) FROM file WHERE session_id = :session_id
 
 -- What a rule leaves out, and what was never part of a sealed manifest, is no loss to anybody.
 -- name: forget
-DELETE FROM file WHERE id = :id AND dataset_id IS NULL AND id NOT IN (SELECT file_id FROM item)
+DELETE FROM file WHERE id = :id AND dataset_id IS NULL AND NOT EXISTS (SELECT 1 FROM item WHERE item.file_id = file.id)
   AND code NOT IN ('removed', 'removed_unarchived')
   AND (fate = 'excluded' OR generation > (SELECT sealed_generation FROM session WHERE id = :session_id))
 

@@ -41,11 +41,13 @@ WHERE transfer_id = :transfer_id AND staged IS NOT NULL AND exchanged_at IS NULL
 SELECT coalesce(verified_how, '') AS how, count(*) AS files, sum(size) AS bytes, count(marked_at) AS marked,
   count(exchanged_at) AS replaced FROM item WHERE transfer_id = :transfer_id GROUP BY how ORDER BY how
 
+-- What was staged is looked up by the index of it: left to itself, SQLite reads all files of the session for each of them.
 -- name: verified
 UPDATE item SET verified_at = :now, verified_how = :how
 WHERE transfer_id = :transfer_id AND verified_at IS NULL AND file_id IN (
   SELECT file_id FROM item WHERE transfer_id = :transfer_id AND destination = :destination AND place = destination
-  UNION ALL SELECT file_id FROM item WHERE transfer_id = :transfer_id AND staged = :destination AND place = staged)
+  UNION ALL
+  SELECT file_id FROM item INDEXED BY item_staged WHERE transfer_id = :transfer_id AND staged = :destination AND place = staged)
 
 -- name: confirmed
 UPDATE item SET verified_at = :now, verified_how = arrived_how
@@ -55,7 +57,8 @@ WHERE transfer_id = :id AND verified_at IS NULL AND arrived_how IS NOT NULL
 UPDATE item SET verified_at = NULL, verified_how = NULL, marked_at = NULL
 WHERE transfer_id = :transfer_id AND file_id IN (
   SELECT file_id FROM item WHERE transfer_id = :transfer_id AND destination = :destination AND place = destination
-  UNION ALL SELECT file_id FROM item WHERE transfer_id = :transfer_id AND staged = :destination AND place = staged)
+  UNION ALL
+  SELECT file_id FROM item INDEXED BY item_staged WHERE transfer_id = :transfer_id AND staged = :destination AND place = staged)
 
 -- name: reopen
 UPDATE transfer SET state = 'active', ended_at = NULL, bytes_done = 0, files_done = 0, updated_at = :now WHERE id = :id
@@ -131,7 +134,8 @@ SELECT file_id, place, size, md5 FROM item WHERE transfer_id = :id AND verified_
 -- name: looked
 UPDATE item SET ours = 1 WHERE transfer_id = :transfer_id AND file_id IN (
   SELECT file_id FROM item WHERE transfer_id = :transfer_id AND destination = :destination AND place = destination
-  UNION ALL SELECT file_id FROM item WHERE transfer_id = :transfer_id AND staged = :destination AND place = staged)
+  UNION ALL
+  SELECT file_id FROM item INDEXED BY item_staged WHERE transfer_id = :transfer_id AND staged = :destination AND place = staged)
 
 -- name: trouble
 SELECT trouble, trouble_text FROM transfer WHERE id = :id AND trouble <> ''
@@ -157,7 +161,8 @@ UPDATE item SET verified_at = NULL, verified_how = NULL, marked_at = NULL, ours 
 -- name: release
 UPDATE item SET task_id = NULL, arrived_how = NULL WHERE transfer_id = :transfer_id AND file_id IN (
   SELECT file_id FROM item WHERE transfer_id = :transfer_id AND destination = :destination AND place = destination
-  UNION ALL SELECT file_id FROM item WHERE transfer_id = :transfer_id AND staged = :destination AND place = staged)
+  UNION ALL
+  SELECT file_id FROM item INDEXED BY item_staged WHERE transfer_id = :transfer_id AND staged = :destination AND place = staged)
 
 -- name: finish
 UPDATE transfer SET state = :state, ended_at = :now, updated_at = :now,
