@@ -311,6 +311,24 @@ def test_done_02_what_is_complete_and_changes_waits_for_its_compression_but_for_
     assert watch.jobs()[-1] == (JobKind.REGISTER, JobState.QUEUED, 2)
 
 
+@pytest.mark.parametrize("left", [(".meta", ".ch"), (".meta",), (".ch",)], ids=" and ".join)
+def test_ruling_01_raw_data_that_is_deleted_after_it_was_archived_does_not_hold_what_comes_later(
+    watch: Watch, left: tuple[str, ...]
+) -> None:
+    folder = record(watch)
+    parts = {".meta": meta(), ".ch": header(500), ".cbin": b"5" * 500}
+    for ending, content in parts.items():
+        put(folder, STEM + ending, content)
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.jobs() == QUEUED_ONCE
+    for ending in parts.keys() - set(left):
+        (folder / (STEM + ending)).unlink()
+    put(folder, "alf/probe00/spikes.times.npy")
+    watch.journal.sessions.unsettle(watch.session().id, "added")
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.jobs()[-1] == (JobKind.REGISTER, JobState.QUEUED, 2)
+
+
 def test_ruling_02_a_session_of_old_that_is_released_waits_for_nothing_of_it(tmp_path: Path) -> None:
     past = Past(tmp_path)
     try:

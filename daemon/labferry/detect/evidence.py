@@ -39,8 +39,8 @@ class Evidence:
         Why the tasks do not say that the session ended cleanly; empty when they do.
     recordings : int
         How many SpikeGLX recordings there are ...
-    broken : tuple of str
-        ... and what is wrong with those that are not whole.
+    broken, lacking : tuple of str
+        ... and what is wrong with those that are not whole; of those of which there is no data at all.
     """
 
     late_devices: tuple[str, ...] = ()
@@ -48,6 +48,7 @@ class Evidence:
     not_ended: str = "no experiment description"
     recordings: int = 0
     broken: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +74,23 @@ NO_EVIDENCE = Evidence()
 def judge(evidence: Evidence, completion: str, *, again: bool = False) -> Finding:
     """Return what the evidence means where sessions become complete by a rule of `completion`.
 
-    A session that was complete before (`again`) has come as a whole; what is missing now was removed by somebody. Only
-    recordings that are not whole hold it: its raw data is being compressed.
+    A session that was complete before (`again`) has come as a whole; what is missing now was removed by somebody, first
+    of all raw data that is archived. Only recordings that are there and not whole hold it: they are being compressed.
     """
     if again:
-        return _first(_sizes(evidence) if completion in {"auto", "spikeglx"} else (), not_ended="")
+        return _first(_sizes(evidence.broken) if completion in {"auto", "spikeglx"} else (), not_ended="")
     match completion:
         case "quiet":
             return Finding()
         case "spikeglx":
             if not evidence.recordings:
                 return Finding("waiting_size", "no SpikeGLX recording (.meta file) yet")
-            return _first(_sizes(evidence), not_ended="")
+            return _first(_sizes(evidence.broken + evidence.lacking), not_ended="")
         case "flag":
             return _first(_devices(evidence), not_ended="nothing but the flag counts")
         case _:
-            obstacles = (*_devices(evidence), *_collections(evidence), *_sizes(evidence))
+            sizes = _sizes(evidence.broken + evidence.lacking)
+            obstacles = (*_devices(evidence), *_collections(evidence), *sizes)
             return _first(obstacles, not_ended=evidence.not_ended)
 
 
@@ -107,9 +109,9 @@ def _collections(evidence: Evidence) -> Iterator[tuple[str, str]]:
         yield evidence.missing[0].code, f"{listed([one.collection for one in evidence.missing])} missing"
 
 
-def _sizes(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    if evidence.broken:
-        yield "waiting_size", listed(evidence.broken, "; ")
+def _sizes(recordings: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if recordings:
+        yield "waiting_size", listed(recordings, "; ")
 
 
 def listed(names: Sequence[str], between: str = ", ") -> str:

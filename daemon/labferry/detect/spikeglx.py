@@ -18,6 +18,7 @@ from labferry.model import show_path
 META_LIMIT = 1024 * 1024  # bytes; real ones have less than twenty thousand
 HEADER_LIMIT = 16 * 1024 * 1024  # bytes; a second of signal takes about thirty
 TOO_LARGE = 2**63  # for a size: no file has it, and Python refuses to write numbers of thousands of digits
+DATA = frozenset({b"bin", b"cbin"})  # the extensions of the recording itself
 _PART = re.compile(rb"(.+\.(?:ap|lf|nidq|obx))\.(meta|bin|cbin|ch)", re.DOTALL)
 _SIZE = re.compile(rb"^fileSizeBytes=[ \t]*(\d{1,18})[ \t]*\r?$", re.MULTILINE)
 _ITEM_SIZES = {"int16": 2, "uint16": 2, "int32": 4, "float32": 4}

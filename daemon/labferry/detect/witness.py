@@ -11,6 +11,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 from labferry.detect.evidence import Evidence, late_devices, listed, missing_collections
 from labferry.detect.signature import DEVICES, Signature, take_signature
 from labferry.detect.spikeglx import (
+    DATA,
     HEADER_LIMIT,
     META_LIMIT,
     Recording,
@@ -133,20 +135,23 @@ def _evidence(completion: str, seen: _Seen, reading: _Reading) -> Evidence:
     late = late_devices(seen.stubs, seen.statuses)
     if completion == "flag":
         return Evidence(late)
-    broken = [problem for stem in sorted(seen.recordings) if (problem := _recording(stem, seen, reading))]
+    broken: list[str] = []
+    lacking: list[str] = []
+    for stem, parts in sorted(seen.recordings.items()):
+        if problem := _recording(stem, seen, reading):
+            (broken if DATA & parts.keys() else lacking).append(problem)
+    of_recordings = Evidence(late, recordings=len(seen.recordings), broken=tuple(broken), lacking=tuple(lacking))
     if completion == "spikeglx":
-        return Evidence(late, recordings=len(seen.recordings), broken=tuple(broken))
+        return of_recordings
     description = _description(seen.descriptions, reading)
     few = [seen.stubs[name] for name in sorted(seen.stubs)[:MOST_STUBS]]
     stubs = [reading.read(stub, DESCRIPTION_LIMIT, parse_description) for stub in few]
     # What cannot be read asks for nothing; registration says what is wrong with it.
     readable = [one for one in (description, *stubs) if isinstance(one, Description)]
-    return Evidence(
-        late,
-        missing_collections(readable, {os.fsdecode(folder) for folder in seen.folders}),
+    return replace(
+        of_recordings,
+        missing=missing_collections(readable, {os.fsdecode(folder) for folder in seen.folders}),
         not_ended=_why_not_ended(description, seen, reading),
-        recordings=len(seen.recordings),
-        broken=tuple(broken),
     )
 
 
