@@ -50,7 +50,11 @@ class Served:
     def connect(self) -> socket.socket:
         caller = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         caller.settimeout(10.0)
-        caller.connect(self.path)
+        try:
+            caller.connect(self.path)
+        except OSError:
+            caller.close()
+            raise
         return caller
 
     def say(self, request: bytes, then: Callable[[socket.socket], None] = lambda _: None) -> tuple[int, dict[str, Any]]:
