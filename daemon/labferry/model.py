@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -246,6 +246,16 @@ def rough_duration(seconds: float) -> str:
             count = int(seconds // length)
             return f"{count:,} {unit}s" if unit == "day" and count > 1 else f"{count:,} {unit}"
     return f"{seconds:.0f} s" if seconds >= 9.5 else f"{max(0.0, seconds):.1f} s".replace(".0 s", " s")
+
+
+# --- words ------------------------------------------------------------------------------------------------
+
+
+def first_of(names: Iterable[str], count: int, between: str = ", ") -> str:
+    """Render the first names of `count` in one line, and how many more there are: `a, b and 3 more`."""
+    named = list(names)
+    more = f" and {count - len(named)} more" if count > len(named) else ""
+    return between.join(named) + more
 
 
 # --- paths ------------------------------------------------------------------------------------------------

@@ -11,13 +11,13 @@ keeps in the journal over a restart is the latched signal only: the quiet period
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from labferry.detect.evidence import NO_EVIDENCE, Evidence, Finding, judge
 from labferry.detect.signature import Signature, Unreadable
 from labferry.errors import ConfigError
-from labferry.model import show_path
+from labferry.model import first_of, show_path
 
 HINT_CALM = 0.5  # seconds without a further hint before it is worth looking
 SOONEST = 0.01  # seconds; a remainder of the quiet period below this is not worth a look of its own
@@ -233,7 +233,7 @@ def _obstacle(signature: Signature | None, signal_seen: bool, rules: Rules, find
     if signature is None:
         return "unreadable", "the folder is not there"
     if signature.unreadable:
-        return "unreadable", f"cannot be read: {_names([_cause(entry) for entry in signature.unreadable])}"
+        return "unreadable", f"cannot be read: {_causes(signature.unreadable)}"
     if not signature.files and signal_seen:
         return "signal_before_data", "the completion signal is there, but not one file"
     if signature.files and finding.code and not signature.temporary:
@@ -249,14 +249,10 @@ def _obstacle(signature: Signature | None, signal_seen: bool, rules: Rules, find
     return "", ""
 
 
-def _cause(entry: Unreadable) -> str:
-    return f"{show_path(entry.path) or 'the folder itself'} ({entry.why})"
+def _causes(entries: Sequence[Unreadable]) -> str:
+    causes = (f"{show_path(entry.path) or 'the folder itself'} ({entry.why})" for entry in entries[:NAMED])
+    return first_of(causes, len(entries))
 
 
-def _shown(paths: Iterable[bytes]) -> str:
-    return _names([show_path(path) for path in paths])
-
-
-def _names(names: Sequence[str]) -> str:
-    listed = ", ".join(names[:NAMED])
-    return listed if len(names) <= NAMED else f"{listed} and {len(names) - NAMED} more"
+def _shown(paths: Sequence[bytes]) -> str:
+    return first_of(map(show_path, paths[:NAMED]), len(paths))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from labferry.detect.signature import is_about_transfer, is_temporary
-from labferry.model import FileVersion, show_path
+from labferry.model import FileVersion, first_of, show_path
 from labferry.sessions.walk import WalkedFile
 
 NAMED = 3  # paths named in a sentence
@@ -108,8 +108,4 @@ def _same_but_for_ctime(one: FileVersion, other: FileVersion) -> bool:
 
 
 def _named(paths: list[bytes], what: str) -> str:
-    if not paths:
-        return ""
-    names = ", ".join(show_path(path) for path in paths[:NAMED])
-    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-    return f"{names}{more} {what}"
+    return f"{first_of(map(show_path, paths[:NAMED]), len(paths))} {what}" if paths else ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from labferry.model import first_of
 from labferry.sessions.record import Description
 
 NAMED = 5  # of one kind in a sentence; the rest is counted
@@ -116,8 +117,7 @@ def _sizes(recordings: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def listed(names: Sequence[str], between: str = ", ") -> str:
     """Return the first names in one line, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return between.join(names[:NAMED]) + more
+    return first_of(names[:NAMED], len(names), between)
 
 
 def late_devices(stubs: Iterable[str], statuses: Mapping[str, Collection[str]]) -> tuple[str, ...]:

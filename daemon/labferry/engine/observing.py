@@ -12,7 +12,7 @@ from labferry.errors import BlockedError
 from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.journal.transfer_rows import ItemRow, TransferRow
-from labferry.model import Done, Outcome, Waiting, show_path
+from labferry.model import Done, Outcome, Waiting, first_of, show_path
 
 OBSERVED = "observed"  # how a copy was verified: Alyx says it is there, with the size and hash that were registered
 SOONEST_LOOK = 5.0  # seconds
@@ -88,5 +88,4 @@ def _done(items: Iterable[ItemRow]) -> tuple[int, int]:
 
 
 def _named(missing: list[ItemRow], repository: str) -> str:
-    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    return f"{show_path(missing[0].path)}{more} not in {repository} yet"
+    return f"{first_of([show_path(missing[0].path)], len(missing))} not in {repository} yet"

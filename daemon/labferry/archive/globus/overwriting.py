@@ -14,6 +14,7 @@ from enum import Enum, auto
 from labferry.archive.globus.paths import split
 from labferry.archive.globus.values import Entry, Listing, TransferItem
 from labferry.errors import BlockedError
+from labferry.model import first_of
 
 _SHOWN = 5  # files that a message names
 
@@ -131,5 +132,4 @@ def beneath_missing(directory: str, missing: Collection[str]) -> bool:
 
 
 def _named(destinations: tuple[str, ...]) -> str:
-    more = f" and {len(destinations) - _SHOWN} more" if len(destinations) > _SHOWN else ""
-    return ", ".join(destinations[:_SHOWN]) + more
+    return first_of(destinations[:_SHOWN], len(destinations))

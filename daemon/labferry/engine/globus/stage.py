@@ -34,7 +34,7 @@ from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.journal.transfer_rows import EarlierRow, ItemRow, TransferRow
 from labferry.journal.transfers import ARCHIVED_EARLIER, NewItem
-from labferry.model import Done, Outcome, Waiting, show_path
+from labferry.model import Done, Outcome, Waiting, first_of, show_path
 
 LOOK_AGAIN = 21_600.0  # seconds: a job is made due when its task ends; this is only the safety net
 ASKING = 150.0  # seconds that one question to Globus may take, with its own deadline
@@ -252,10 +252,10 @@ class GlobusStage:
                 transfers.finish(transfer.id, "verified")
         if wrong:
             where, what = next(iter(wrong.items()))
-            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            named = first_of([f"{where}: {what}"], len(wrong))
             raise UnexplainedError(
                 "transfer_failed",
-                f"archive {transfer.target}: {where}: {what}{more}, although its task succeeded; it is sent again",
+                f"archive {transfer.target}: {named}, although its task succeeded; it is sent again",
             )
         context.reachable(f"archive:{transfer.target}")
 

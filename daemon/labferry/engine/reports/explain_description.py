@@ -8,7 +8,7 @@ from typing import Any
 
 from labferry.engine.reports.verdicts import Explanation, Fact
 from labferry.errors import LabferryError
-from labferry.model import show_path
+from labferry.model import first_of, show_path
 from labferry.sessions.record import Description, SessionFolder, read_description
 
 NAMED = 10  # tasks or devices in one line
@@ -39,8 +39,7 @@ def _facts(description: Description) -> Iterator[Fact]:
     }
     for name, listed in parts.items():
         if listed:
-            more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
-            yield Fact(f"experiment description, {name}: {', '.join(listed[:NAMED])}{more}")
+            yield Fact(f"experiment description, {name}: {first_of(listed[:NAMED], len(listed))}")
 
 
 def _place(name: str, collection: str | None) -> str:

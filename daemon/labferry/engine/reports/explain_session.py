@@ -19,7 +19,7 @@ from labferry.engine.settled import TAKE_IN
 from labferry.errors import CODES
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.journal.transfer_rows import TransferRow
-from labferry.model import LIVE_STATES, History, JobKind, JobState, Lane, SessionState, Stage, show_path
+from labferry.model import LIVE_STATES, History, JobKind, JobState, Lane, SessionState, Stage, first_of, show_path
 
 # Waits that are part of the work itself.
 UNDER_WAY = frozenset({"files_in_flight", "files_left", "answer_lost", "in_flight", "in_batch", "replacing"})
@@ -301,8 +301,8 @@ def _removed(context: Context, row: SessionRow) -> Iterator[Fact]:
     """Yield the files that were taken out of the folder since; those that nobody archived by name."""
     counts = context.journal.files.removed(row.id)
     if counts.archived:
-        more = f" and {counts.archived - 1} more" if counts.archived > 1 else ""
-        yield Fact(f"removed from the folder after it was registered or archived: {show_path(counts.example)}{more}")
+        named = first_of([show_path(counts.example)], counts.archived)
+        yield Fact(f"removed from the folder after it was registered or archived: {named}")
     for file in context.journal.files.left_behind(row.id, NAMED_FILES):
         yield Fact(f"never archived, and removed from the folder: {show_path(file.path)} ({file.size} bytes)")
     if counts.left_behind > NAMED_FILES:

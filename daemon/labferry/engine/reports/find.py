@@ -10,7 +10,7 @@ from labferry.engine.context import Context
 from labferry.engine.reports.places import places, session_folder, spellings
 from labferry.errors import LabferryError
 from labferry.journal.rows import SessionRow
-from labferry.model import show_path
+from labferry.model import first_of, show_path
 
 NAMED = 5  # sessions named in an error
 _EID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -31,10 +31,9 @@ def find(context: Context, text: str) -> SessionRow:
         return next(iter(found.values()))
     if found:
         folders = sorted(show_path(session_folder(context, row)) for row in found.values())
-        more = f" and {len(folders) - NAMED} more" if len(folders) > NAMED else ""
         raise LabferryError(
             "several_sessions",
-            f"{shown} may mean {', '.join(folders[:NAMED])}{more}.",
+            f"{shown} may mean {first_of(folders[:NAMED], len(folders))}.",
             "Name one of them by its absolute path.",
         )
     raise LabferryError(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from labferry.engine.dependencies import Dependency, Health
 from labferry.engine.detection.roots import RootFacts
-from labferry.model import show_path
+from labferry.model import first_of, show_path
 
 NAMED = 3  # folders or sessions named in one sentence
 
@@ -239,9 +239,8 @@ def _of_root(root: RootFacts) -> Iterator[Condition]:
     elif root.problem:
         yield Condition("root_problem", f"Root {root.name}: {root.problem}")
     if root.near_miss_count:
-        named = ", ".join(f"{show_path(miss.path)} ({miss.rule})" for miss in root.near_misses[:NAMED])
-        more = f" and {root.near_miss_count - NAMED} more" if root.near_miss_count > NAMED else ""
-        yield Condition("near_misses", f"Root {root.name}: {named}{more}.")
+        misses = (f"{show_path(miss.path)} ({miss.rule})" for miss in root.near_misses[:NAMED])
+        yield Condition("near_misses", f"Root {root.name}: {first_of(misses, root.near_miss_count)}.")
 
 
 _STUCK = {
@@ -274,10 +273,9 @@ def _stuck(found: Sequence[StuckSessions]) -> Iterator[Condition]:
             continue
         count = sum(stuck.sessions for stuck in kind)
         examples = [example for stuck in kind for example in stuck.examples][:NAMED]
-        named = ", ".join(f"{show_path(example.folder)} ({example.why})" for example in examples)
-        more = f" and {count - len(examples)} more" if count > len(examples) else ""
+        named = first_of((f"{show_path(example.folder)} ({example.why})" for example in examples), count)
         since = min(stuck.since for stuck in kind)
-        yield Condition(condition, f"{_sessions(count)} {text} for too long: {named}{more}.", since)
+        yield Condition(condition, f"{_sessions(count)} {text} for too long: {named}.", since)
 
 
 def _lost(lost: LostFiles) -> Condition:

@@ -15,7 +15,7 @@ from labferry.engine.reports.progress import progress_fields
 from labferry.errors import CODES, LabferryError
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.journal.transfer_rows import TransferRow
-from labferry.model import JobState, SessionState, path_fields, show_path, utc_text
+from labferry.model import JobState, SessionState, first_of, path_fields, show_path, utc_text
 
 NAMED = 3  # files named in one sentence
 
@@ -112,12 +112,11 @@ def attention(context: Context, row: SessionRow, blocked: Mapping[int, JobRow] |
     files = context.journal.files.rejected(row.id, NAMED)
     if not files:
         return None  # they were decided anew since the row was read
-    named = "; ".join(f"{show_path(file.path)}: {file.reason}" for file in files)
-    more = f" and {row.rejected - NAMED} more" if row.rejected > NAMED else ""
+    named = first_of((f"{show_path(file.path)}: {file.reason}" for file in files), row.rejected, "; ")
     code = files[0].code
     return {
         "code": code,
-        "message": f"{row.rejected} of its files cannot be registered: {named}{more}.",
+        "message": f"{row.rejected} of its files cannot be registered: {named}.",
         "hint": f"{CODES[code].hint if code in CODES else ''} Then `labferry retry SESSION`.".strip(),
     }
 

@@ -18,7 +18,7 @@ from labferry.engine.verifying.looks import Look, look_at
 from labferry.engine.verifying.registry import Registry, look_up
 from labferry.errors import LabferryError
 from labferry.journal.rows import SessionRow
-from labferry.model import SessionState, path_fields, utc_text
+from labferry.model import SessionState, first_of, path_fields, utc_text
 
 LISTED = 1000  # files listed in one answer, of each kind; all are counted
 LONGEST = 900.0  # seconds that a look may take …
@@ -138,8 +138,7 @@ def _verdict(
     if registry is not None and registered:
         found += registry.findings
     if found:
-        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        return "differs", f"{found[0].detail}{more}"
+        return "differs", first_of([found[0].detail], len(found))
     if registry is not None and (not registered or registry.gone):
         return "not_registered", _why_not_registered(session, registry)
     if registry is not None and _is_published(root, archives) and registry.online < registry.expected:
