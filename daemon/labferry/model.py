@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -266,6 +266,13 @@ _CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), 127)}
 def show_path(path: bytes) -> str:
     r"""Render a path for people: UTF-8, and `\xNN` for bytes that are not, or that would break a line (ruling 25)."""
     return path.decode("utf-8", "backslashreplace").translate(_CONTROLS)
+
+
+def folders_above(path: bytes) -> Iterator[bytes]:
+    """Yield the folders that a relative path lies in, the nearest first; the last one is empty."""
+    while path:
+        path = path.rpartition(b"/")[0]
+        yield path
 
 
 def path_fields(path: bytes) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from labferry.detect.signature import is_about_transfer, is_temporary
-from labferry.model import FileVersion, first_of, show_path
+from labferry.model import FileVersion, first_of, folders_above, show_path
 from labferry.sessions.walk import WalkedFile
 
 NAMED = 3  # paths named in a sentence
@@ -88,7 +88,8 @@ def compare(walk: Iterable[WalkedFile], listed: Iterable[Listed]) -> Difference:
     for known in listed:
         path = known.version.path
         new.discard(path)
-        hiding -= {one for one in hiding if path == one or path.startswith(one + b"/")}
+        if hiding:
+            hiding.difference_update((path, *folders_above(path)))
         now = versions.pop(path, None)
         if now is None:
             if whole and path not in others and not is_about_transfer(path):

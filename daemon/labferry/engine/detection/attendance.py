@@ -14,7 +14,7 @@ from labferry.detect.signature import signal_present, take_signature
 from labferry.engine.detection.roots import SIGNALS, RootState
 from labferry.engine.history.meeting import past_of
 from labferry.journal import Journal
-from labferry.model import show_path
+from labferry.model import folders_above, show_path
 from labferry.sessions.session import Session
 
 _log = structlog.get_logger()
@@ -74,11 +74,7 @@ def judge(state: RootState, result: ScanResult, found: Found, *, accepted: bool 
 
 def _is_below(path: bytes, folders: Collection[bytes]) -> bool:
     """Say whether a path lies below one of these folders."""
-    while folders and path:
-        path = os.path.dirname(path)
-        if path in folders:
-            return True
-    return False
+    return bool(folders) and any(folder in folders for folder in folders_above(path))
 
 
 def device_of(root: bytes) -> int | None:
