@@ -576,7 +576,10 @@ def test_ruling_08_a_stale_socket_is_replaced(tmp_path: Path) -> None:
     bind_socket(str(tmp_path / "c.sock")).close()
     with bind_socket(str(tmp_path / "c.sock")) as listener, socket.socket(socket.AF_UNIX) as caller:
         caller.connect(str(tmp_path / "c.sock"))
-        assert listener.accept()
+        answering, _ = listener.accept()
+        with answering:
+            caller.sendall(b"!")
+            assert answering.recv(1) == b"!"
 
 
 def test_ruling_08_a_daemon_that_answers_is_named_and_left_alone(served: Served) -> None:
