@@ -248,6 +248,8 @@ def shown() -> dict[str, Any]:
         waits=None,
         held_at=None,
         excluded_at=None,
+        closed_folder=None,
+        closed_why="",
         vanished_at=None,
         repository="cortexlab_SR",
         sealed=True,

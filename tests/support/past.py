@@ -171,6 +171,10 @@ class Past:
     def work(self) -> None:
         """Let time pass until sessions are complete, and lanes work until no job is due."""
         self.settle()
+        self.work_off()
+
+    def work_off(self) -> None:
+        """Let lanes work until no job is due."""
         while any(lane.turn() == 0.0 for lane in self.workers if lane not in self._idle):
             self.clock.pass_by(0.1)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from labferry.detect.signature import is_about_transfer, is_temporary
-from labferry.model import FileVersion, first_of, folders_above, show_path
+from labferry.model import FileVersion, first_of, show_path
 from labferry.sessions.walk import WalkedFile
 
 NAMED = 3  # paths named in a sentence
@@ -39,14 +39,16 @@ class Difference:
     Attributes
     ----------
     added, changed : list of bytes
-        Files that must be dealt with: new ones, and other versions of those that are sent somewhere. A link, a pipe or
-        a folder that cannot be read is as new as a file: the next list says what hinders it.
+        Files that must be dealt with: new ones, and other versions of those that are sent somewhere. A link or a pipe
+        is as new as a file: the next list says what hinders it.
     noted : list of tuple
         Ids and present versions of files that are sent nowhere, or whose change time alone is another one.
     removed : list of tuple
         Ids and paths of files that are gone; empty when a part of the session could not be looked at.
     unfinished : list of bytes
         New files whose names say that they are still being written.
+    closed : list of tuple
+        Folders that cannot be looked into, and why; without those that were listed as such.
     """
 
     added: list[bytes] = field(default_factory=list)
@@ -54,6 +56,7 @@ class Difference:
     noted: list[tuple[int, FileVersion]] = field(default_factory=list)
     removed: list[tuple[int, bytes]] = field(default_factory=list)
     unfinished: list[bytes] = field(default_factory=list)
+    closed: list[tuple[bytes, str]] = field(default_factory=list)
 
     @property
     def is_news(self) -> bool:
@@ -74,22 +77,21 @@ def compare(walk: Iterable[WalkedFile], listed: Iterable[Listed]) -> Difference:
     difference = Difference()
     versions: dict[bytes, FileVersion] = {}
     others: set[bytes] = set()  # what is there and no file to carry
-    closed: set[bytes] = set()  # what cannot be looked at
+    closed: dict[bytes, str] = {}  # what cannot be looked at, and why
     for file in walk:
         if file.error:
-            closed.add(file.path)
+            closed[file.path] = file.error
         elif is_about_transfer(file.path):
             continue
         elif file.version is None:
             others.add(file.path)
         else:
             versions[file.path] = file.version
-    whole, new, hiding = not closed, set(others), closed - {b""}
+    whole, new = not closed, set(others)
     for known in listed:
         path = known.version.path
         new.discard(path)
-        if hiding:
-            hiding.difference_update((path, *folders_above(path)))
+        closed.pop(path, None)
         now = versions.pop(path, None)
         if now is None:
             if whole and path not in others and not is_about_transfer(path):
@@ -99,8 +101,9 @@ def compare(walk: Iterable[WalkedFile], listed: Iterable[Listed]) -> Difference:
                 difference.changed.append(path)
             else:
                 difference.noted.append((known.id, now))
-    for path in (*versions, *sorted(new | hiding)):
+    for path in (*versions, *sorted(new)):
         (difference.unfinished if is_temporary(path) else difference.added).append(path)
+    difference.closed = sorted(closed.items())
     return difference
 
 

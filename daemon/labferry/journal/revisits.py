@@ -79,6 +79,17 @@ class Revisits:
             if signature is not None:
                 connection.execute(_SQL["sign"], {"id": session_id, "signature": signature})
 
+    def closed(self, session_id: int, folder: bytes, why: str) -> bool:
+        """Record a folder of a session (empty: its own) that cannot be looked into; False if that was known."""
+        with self._db.write() as connection:
+            values = {"id": session_id, "folder": folder, "why": why, "now": self._clock.now()}
+            return connection.execute(_SQL["closed"], values).rowcount == 1
+
+    def opened(self, session_id: int) -> None:
+        """Record that every folder of a session can be looked into again."""
+        with self._db.write() as connection:
+            connection.execute(_SQL["opened"], {"id": session_id, "now": self._clock.now()})
+
     def note(
         self,
         session_id: int,

@@ -62,6 +62,8 @@ class SessionRow(FromRow):
     sealed_generation: int
     held_at: float | None
     excluded_at: float | None
+    closed_folder: bytes | None
+    closed_why: str
     created_here: int
     written: str
     vanished_at: float | None

@@ -2,7 +2,8 @@
 
 A look at the times of a session's folders costs a status call per folder. Only where one of them is new, or when its
 turn has come, every file is compared with the manifest. What must be dealt with goes back to settling and becomes the
-next generation there; the rest is noted.
+next generation there; the rest is noted. A folder that is closed to us takes nothing back of what was reached: a person
+is asked to open it, and what else is new waits for that (ruling 22).
 """
 
 from __future__ import annotations
@@ -163,8 +164,14 @@ class Keeping:
         kept.due = cadence.after(kept.id, self._clock.now() - kept.since, kept.due, now, files=False)
         try:
             times = _times(folder, kept)
-        except OSError:
-            return  # gone, or closed: the scans tell
+        except (FileNotFoundError, NotADirectoryError):
+            return  # gone, or going: the scans tell
+        except OSError as error:
+            row = self._journal.sessions.get(kept.id)
+            if row is not None and _is_kept(row) and row.vanished_at is None:
+                self._tell_closed(row, b"", error.strerror or str(error))
+                kept.digest = None
+            return
         kept.folders = self._shape(times)
         if times.digest == kept.digest and now < kept.due.files:
             return
@@ -184,10 +191,12 @@ class Keeping:
             kept.due = Due(now + SOON, kept.due.files)
             return
         kept.due = cadence.after(kept.id, self._clock.now() - kept.since, kept.due, now, files=True)
-        if not signature.unreadable:  # else the next look at the times must not take it for seen
-            kept.digest = times.digest
-            is_new = not difference.is_news and signature.digest != row.signature
-            seen.append(Seen(kept.id, times.digest, signature.digest if is_new else None))
+        if signature.unreadable:
+            kept.digest = None  # the next look at the times must not take it for seen
+            return
+        kept.digest = times.digest
+        is_new = not difference.is_news and signature.digest != row.signature
+        seen.append(Seen(kept.id, times.digest, signature.digest if is_new else None))
 
     def _is_busy(self, row: SessionRow) -> bool:
         """Say whether a lane will look at the files of a session by itself."""
@@ -203,7 +212,12 @@ class Keeping:
         if difference.removed:
             first = show_path(difference.removed[0][1])
             _log.info("files_removed", root=row.root, session=name, files=len(difference.removed), first=first)
-        if not difference.is_news:
+        if difference.closed:
+            self._tell_closed(row, *difference.closed[0])
+        elif row.closed_folder is not None:
+            self._journal.revisits.opened(row.id)
+            _log.info("folder_opened", root=row.root, session=name, folder=show_path(row.closed_folder))
+        if difference.closed or not difference.is_news:
             return
         why = difference.sentence()
         if row.history is History.ADOPTED:
@@ -213,6 +227,12 @@ class Keeping:
         _log.info("changed", root=row.root, session=name, why=why)
         del state.kept[path]
         state.next_scan = min(state.next_scan, self._clock.monotonic())
+
+    def _tell_closed(self, row: SessionRow, folder: bytes, why: str) -> None:
+        """Say that a folder of a session (empty: its own) is closed to us; once, as long as it is the same one."""
+        if self._journal.revisits.closed(row.id, folder, why):
+            name = show_path(row.path)
+            _log.warning("folder_closed", root=row.root, session=name, folder=show_path(folder), why=why)
 
 
 def _times(folder: bytes, kept: Kept) -> FolderTimes:

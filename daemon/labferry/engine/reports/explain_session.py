@@ -274,6 +274,8 @@ def _evidence(context: Context, live: LiveState, row: SessionRow, jobs: Sequence
         yield Fact(f"{len(remarks) - NAMED_REMARKS} more remarks")
     if row.archived_at is not None:
         yield Fact("verified in every archive of its root", row.archived_at)
+    if row.closed_folder is not None:
+        yield Fact(f"cannot be read: {show_path(row.closed_folder) or 'the folder itself'} ({row.closed_why})")
     yield from _removed(context, row)
     if row.held_at is not None:
         yield Fact("held by an operator", row.held_at)

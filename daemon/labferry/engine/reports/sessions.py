@@ -18,6 +18,10 @@ from labferry.journal.transfer_rows import TransferRow
 from labferry.model import JobState, SessionState, first_of, path_fields, show_path, utc_text
 
 NAMED = 3  # files named in one sentence
+OPEN_IT = (
+    "Give the service user read permission. It is looked at again within the hour, at once by `labferry rescan`; what "
+    "was reached stays, and what else is new waits for it."
+)
 
 
 def sessions(
@@ -101,12 +105,19 @@ def session_fields(context: Context, row: SessionRow, blocked: Mapping[int, JobR
 
 
 def attention(context: Context, row: SessionRow, blocked: Mapping[int, JobRow] | None = None) -> dict[str, str] | None:
-    """Return why a session needs a person: its blocked job, else its rejected files; None when it needs none."""
+    """Return why a session needs a person: a blocked job, a folder closed to us, or rejected files; or None."""
     if row.excluded_at is not None:
         return None
     if row.blocked_job is not None:
         job = (blocked or {}).get(row.blocked_job) or context.journal.jobs.get(row.blocked_job)
         return {"code": job.code, "message": job.reason, "hint": job.hint}
+    if row.closed_folder is not None:
+        where = show_path(row.closed_folder) or "Its folder"
+        return {
+            "code": "unreadable",
+            "message": f"{where} cannot be read since the session was complete: {row.closed_why}.",
+            "hint": OPEN_IT,
+        }
     if not row.rejected:
         return None
     files = context.journal.files.rejected(row.id, NAMED)

@@ -103,7 +103,7 @@ WHERE id = :id
 
 -- name: complete
 UPDATE session SET complete_at = :now, generation = generation + 1, signature = :signature, signature_at = :now,
-  wait_code = NULL, wait_why = NULL, wait_since = NULL, updated_at = :now
+  wait_code = NULL, wait_why = NULL, wait_since = NULL, closed_folder = NULL, closed_why = '', updated_at = :now
 WHERE id = :id AND complete_at IS NULL
 
 -- name: next_generation

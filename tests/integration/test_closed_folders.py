@@ -1,0 +1,104 @@
+"""Folders that cannot be looked into any more after their session was archived, and that are opened again (DONE-10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labferry.detect.cadence import DAY, HOUR
+from labferry.model import SessionState
+from support.past import Past
+from support.rights import folder_for_everyone, without_rights
+
+LATE = "alf/probe00/_ibl_wheel.timestamps.npy"
+
+
+@pytest.fixture
+def lab() -> Iterator[Past]:
+    with folder_for_everyone() as everyone:
+        lab = Past(everyone, ahead=0.0)
+        try:
+            yield lab
+        finally:
+            lab.close()
+
+
+def archive(lab: Past) -> Path:
+    folder = lab.write(flag=True)
+    lab.meet()
+    lab.work()
+    assert lab.row().state is SessionState.ARCHIVED
+    lab.count_anew()
+    return folder
+
+
+def pass_by(lab: Past, seconds: float) -> None:
+    """Let time pass, with a look of the detect lane every quarter of an hour as an ordinary user, and all work done."""
+    with without_rights():
+        for _ in range(int(seconds / HOUR * 4)):
+            lab.clock.pass_by(HOUR / 4)
+            lab.look()
+        lab.settle()
+    lab.work_off()
+
+
+def close(folder: Path, name: str) -> Path:
+    """Close a folder of a session to us, with a file in it that nobody has seen where there was no such folder."""
+    closed = folder / name
+    if not closed.exists():
+        closed.mkdir()
+        (folder / LATE).write_bytes(b"late")
+    closed.chmod(0)
+    return closed
+
+
+def require_told(lab: Past, name: str) -> None:
+    row, told = lab.row(), lab.explain()
+    assert (row.state, row.generation, row.attention) == (SessionState.ARCHIVED, 1, True)
+    assert (told["verdict"], told["code"], told["attention"]) == ("ok_archived", "unreadable", True)
+    assert f"{name or 'Its folder'} cannot be read" in told["message"]
+    assert "Permission denied" in told["message"]
+    assert lab.show()["files"]["removed"] == 0
+    assert lab.journal.sessions.counts()[1] == 1
+
+
+@pytest.mark.parametrize("name", ["alf", "", "alf/probe00"])
+def test_ruling_22_a_folder_that_is_closed_after_archiving_takes_nothing_back(lab: Past, name: str) -> None:
+    folder = archive(lab)
+    closed = close(folder, name)
+    pass_by(lab, 2 * HOUR)
+    require_told(lab, name)
+    pass_by(lab, 2 * DAY)
+    require_told(lab, name)
+    assert lab.requests() == []
+    closed.chmod(0o755)
+    pass_by(lab, 2 * HOUR)
+    assert (lab.row().state, lab.row().attention) == (SessionState.ARCHIVED, False)
+    assert lab.explain()["attention"] is False
+    posted = [name for one in lab.requests("POST", "/register-file") for name in one["body"]["filenames"]]
+    assert posted == ([LATE] if name.endswith("probe00") else [])
+
+
+def test_ruling_22_a_folder_is_known_to_be_closed_and_found_open_after_a_restart(lab: Past) -> None:
+    closed = close(archive(lab), "alf")
+    pass_by(lab, 2 * HOUR)
+    lab.end()
+    lab.open()
+    lab.meet()
+    require_told(lab, "alf")
+    closed.chmod(0o755)
+    pass_by(lab, 2 * HOUR)
+    assert lab.row().attention is False
+
+
+def test_ruling_22_what_else_is_new_waits_until_the_folder_is_opened(lab: Past) -> None:
+    folder = archive(lab)
+    closed = close(folder, "raw_video_data")
+    (folder / "alf" / "_ibl_wheel.timestamps.npy").write_bytes(b"late")
+    pass_by(lab, 2 * HOUR)
+    require_told(lab, "raw_video_data")
+    closed.chmod(0o755)
+    pass_by(lab, 2 * HOUR)
+    assert (lab.row().state, lab.row().generation, lab.row().attention) == (SessionState.ARCHIVED, 2, False)
