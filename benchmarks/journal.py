@@ -78,7 +78,7 @@ def _journal(folder: Path) -> Iterator[Journal]:
 
 def _sessions(journal: Journal) -> Iterator[int]:
     for number in count(1):
-        found = journal.sessions.found(
+        yield journal.sessions.add(
             "rig",
             b"SWC_001/2024-01-01/%05d" % number,
             layout="ibl",
@@ -87,7 +87,6 @@ def _sessions(journal: Journal) -> Iterator[int]:
             number=number,
             lab=None,
         )
-        yield found.id
 
 
 def _take(sessions: Iterator[int], journal: Journal, number: int) -> list[int]:

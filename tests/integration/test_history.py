@@ -203,11 +203,11 @@ def test_ruling_03_a_live_folder_of_an_adopted_session_is_blocked(past: Past) ->
     past.write()
     past.register()
     past.adopt()
-    row = past.journal.sessions.found(
+    session = past.journal.sessions.add(
         "rig", b"KS005/2026-03-02/1", layout="ibl", subject="KS005", date="2026-03-02", number=1, lab=None
     )
-    past.journal.sessions.complete(row.id, b"signature", register=True, targets=[])
-    (job,) = past.journal.jobs.of_session(row.id)
+    past.journal.sessions.complete(session, b"signature", register=True, targets=[])
+    (job,) = past.journal.jobs.of_session(session)
     assert (job.state, job.code) == (JobState.BLOCKED, "same_session_elsewhere")
 
 
@@ -335,13 +335,13 @@ def test_ruling_02_live_work_has_the_way(past: Past) -> None:
     past.write()
     past.register()
     past.meet()
-    row = past.journal.sessions.found(
+    session = past.journal.sessions.add(
         "rig", SECOND.encode(), layout="ibl", subject="KS005", date="2026-03-02", number=2, lab=None
     )
-    past.journal.sessions.complete(row.id, b"signature", register=True, targets=[])
+    past.journal.sessions.complete(session, b"signature", register=True, targets=[])
     assert past.history.turn() > 0
     assert past.requests() == []
-    past.journal.jobs.cancel(past.journal.jobs.of_session(row.id)[0].id, "enough")
+    past.journal.jobs.cancel(past.journal.jobs.of_session(session)[0].id, "enough")
     past.ask()
     assert past.standing() == ("adopted", "")
 

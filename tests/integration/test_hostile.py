@@ -24,6 +24,7 @@ from labferry.journal.rows import JobRow, SessionRow
 from labferry.model import Done, JobState, Outcome, Stage
 from labferry.service.process import Life
 from labferry.sessions.walk import WalkedFile
+from support.journals import find_session
 from support.stages import LIMITS, StageBench
 
 PATH = "KS005/2026-03-02/001"
@@ -532,9 +533,7 @@ def test_ruling_03_a_folder_that_comes_back_does_not_write_beside_the_one_that_t
     _, first = bench.write()
     bench.run_until(Stage.SEAL)
     bench.journal.sessions.vanished(first.id)
-    second = bench.journal.sessions.found(
-        "rig", b"copy/Subjects/" + PATH.encode(), layout="ibl", subject="KS005", date="2026-03-02", number=1, lab=None
-    )
+    second = find_session(bench.journal, "rig", b"copy/Subjects/" + PATH.encode(), "KS005", "2026-03-02", 1)
     bench.journal.sessions.complete(second.id, b"signature", register=True, targets=["server"])
     owner = bench.journal.sessions.key_owner(second.id)
     assert owner is not None
@@ -555,9 +554,7 @@ def test_ruling_03_a_folder_that_moved_is_taken_over_once_a_person_says_so(bench
     target.parent.mkdir(parents=True)
     shutil.move(folder, target)
     bench.journal.sessions.vanished(first.id)
-    second = bench.journal.sessions.found(
-        "rig", moved.encode(), layout="ibl", subject="KS005", date="2026-03-02", number=1, lab=None
-    )
+    second = find_session(bench.journal, "rig", moved.encode(), "KS005", "2026-03-02", 1)
     bench.journal.sessions.complete(second.id, b"signature", register=True, targets=["server"])
     assert bench.job(second).code == "same_session_elsewhere", "first a person decides"
     operations.retry(bench.context, [session_now(bench, second)])
@@ -589,9 +586,7 @@ def test_ruling_03_a_folder_that_came_back_after_its_key_was_given_away_archives
     assert bench.run_until(Stage.REGISTER).state is JobState.DONE
     bench.step(Stage.SEAL)
     bench.journal.sessions.vanished(first.id)
-    second = bench.journal.sessions.found(
-        "rig", b"copy/Subjects/" + PATH.encode(), layout="ibl", subject="KS005", date="2026-03-02", number=1, lab=None
-    )
+    second = find_session(bench.journal, "rig", b"copy/Subjects/" + PATH.encode(), "KS005", "2026-03-02", 1)
     bench.journal.sessions.complete(second.id, b"signature", register=True, targets=["server"])
     assert bench.journal.sessions.reclaim_key(second.id) is None, "a person moved the folder"
     bench.journal.sessions.returned(first.id)

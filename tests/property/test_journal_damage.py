@@ -27,7 +27,7 @@ def sample() -> Iterator[Path]:
         journal = Journal(Path(folder), clock)
         journal.sessions.meet_root("s0", b"/s0", "ibl")
         for number in range(1, SESSIONS + 1):
-            row = journal.sessions.found(
+            session = journal.sessions.add(
                 "s0",
                 b"S/2024-03-01/%03d" % number,
                 layout="ibl",
@@ -36,8 +36,8 @@ def sample() -> Iterator[Path]:
                 number=number,
                 lab=None,
             )
-            journal.sessions.signal(row.id, "raw_session.flag")
-            journal.sessions.complete(row.id, b"signature", register=True, targets=["nas"])
+            journal.sessions.signal(session, "raw_session.flag")
+            journal.sessions.complete(session, b"signature", register=True, targets=["nas"])
         journal.back_up(keep=7)
         clock.pass_by(86_400)
         journal.sessions.meet_root("s1", b"/s1", "ibl")

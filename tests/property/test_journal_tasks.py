@@ -69,10 +69,10 @@ class TaskMachine(RuleBasedStateMachine):
     def a_session_is_planned(self, archive: str, files: int) -> None:
         self.names += 1
         path = f"KS005/2019-04-02/{self.names:03d}"
-        row = self.journal.sessions.found(
+        session = self.journal.sessions.add(
             archive, path.encode(), layout="ibl", subject="KS005", date="2019-04-02", number=self.names, lab=None
         )
-        self.plan(row.id, archive, [FileVersion(f"{n}.npy".encode(), 10 + n, 1, 1) for n in range(files)])
+        self.plan(session, archive, [FileVersion(f"{n}.npy".encode(), 10 + n, 1, 1) for n in range(files)])
 
     def current(self) -> list[int]:
         """Return the transfers of sessions as they are now, that nobody holds."""

@@ -26,6 +26,7 @@ from labferry.sandbox.configfile import ArchiveKind
 from labferry.sandbox.run import Sandbox
 from labferry.service.assembly import assemble, used_archives
 from support.clock import FakeClock
+from support.journals import find_session
 
 LIMITS = Limits(max_attempts=10, backoff_max=900.0)
 FILES: Mapping[str, bytes] = {
@@ -100,9 +101,9 @@ class StageBench:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
         subject, date, number = path.split("/")
-        row = self.journal.sessions.at("rig", path.encode()) or self.journal.sessions.found(
-            "rig", path.encode(), layout="ibl", subject=subject, date=date, number=int(number), lab=None
-        )
+        row = self.journal.sessions.at("rig", path.encode())
+        if row is None:
+            row = find_session(self.journal, "rig", path.encode(), subject, date, int(number))
         self.journal.sessions.complete(row.id, b"signature", register=register, targets=["server"])
         return folder, row
 

@@ -24,8 +24,9 @@ from labferry.engine.speed import Speeds
 from labferry.engine.wakeup import Wakeup
 from labferry.journal import Journal
 from labferry.journal.rows import JobRow, SessionRow
-from labferry.model import Clock, Decision, Done, FileFate, FileVersion, JobKind, Outcome, Stage, utc_text
+from labferry.model import Clock, Decision, Done, FileFate, FileVersion, History, JobKind, Outcome, Stage, utc_text
 from support.clock import FakeClock
+from support.journals import find_session
 
 NOWHERE = "http://127.0.0.1:9"  # an Alyx that is never asked
 SESSION = "KS005/2019-04-02/001"
@@ -144,9 +145,16 @@ class World:
         """Let a session be found: on disk, and in the journal."""
         self.write(session=session, root=root)
         subject, date, number = session.split("/")[-3:]
-        return self.journal.sessions.found(
-            root, session.encode(), layout="ibl", subject=subject, date=date, number=int(number), lab=None
-        )
+        return find_session(self.journal, root, session.encode(), subject, date, int(number))
+
+    def old(self, session: str = SESSION, history: History = History.UNASKED, **more: Any) -> SessionRow:
+        """Let a session of old be found; where it stands is decided unless it is to be asked about."""
+        self.write(session=session)
+        subject, date, number = session.split("/")
+        row = find_session(self.journal, "s0", session.encode(), subject, date, int(number), history=History.UNASKED)
+        if history is not History.UNASKED:
+            self.journal.backlog.judge(row.id, history, more.pop("code", ""), more.pop("why", "because"), **more)
+        return self.now(row)
 
     def complete(self, session: str = SESSION, root: str = "s0") -> SessionRow:
         """Let a session be found, signalled and complete; its job is queued."""

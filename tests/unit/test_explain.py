@@ -563,11 +563,7 @@ def test_explain_works_in_the_state_of_a_full_disk(world: World) -> None:
 
 @pytest.mark.parametrize("history", list(History))
 def test_win_04_adopted_and_backlog_and_ignored_rule_of_what_was_there_before(world: World, history: History) -> None:
-    world.write()
-    where = {"layout": "ibl", "subject": "KS005", "date": "2019-04-02", "number": 1, "lab": None}
-    row = world.journal.sessions.found("s0", SESSION.encode(), **where, history=History.UNASKED)
-    if history is not History.UNASKED:
-        world.journal.backlog.judge(row.id, history, "", "as Alyx says")
+    world.old(history=history)
     found = ask(world)
     verdicts = {History.ADOPTED: "adopted", History.IGNORED: "ignored_rule"}
     assert (found["verdict"], found["attention"]) == (verdicts.get(history, "backlog"), False)

@@ -60,11 +60,7 @@ def blocked(code: str) -> Makes:
 
 def history(state: History) -> Makes:
     def make(world: World) -> None:
-        world.write()
-        where = {"layout": "ibl", "subject": "KS005", "date": "2019-04-02", "number": 1, "lab": None}
-        row = world.journal.sessions.found("s0", SESSION.encode(), **where, history=History.UNASKED)
-        if state is not History.UNASKED:
-            world.journal.backlog.judge(row.id, state, "", "as Alyx says")
+        world.old(history=state)
 
     return make
 

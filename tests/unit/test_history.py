@@ -21,7 +21,6 @@ from labferry.engine.reports.explain import explain
 from labferry.engine.reports.sessions import show
 from labferry.engine.reports.status import status
 from labferry.journal.files import KnownRecord
-from labferry.journal.rows import SessionRow
 from labferry.model import Decision, FileFate, FileVersion, History, SessionState
 from labferry.sessions.session import Session
 from support.clock import FakeClock
@@ -36,17 +35,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
     world.close()
-
-
-def old(world: World, session: str = SESSION, history: History = History.UNASKED, **more: Any) -> SessionRow:
-    """Let a session of old be found; where it stands is decided unless it is to be asked about."""
-    world.write(session=session)
-    subject, day, number = session.split("/")
-    where = {"layout": "ibl", "subject": subject, "date": day, "number": int(number), "lab": None}
-    row = world.journal.sessions.found("s0", session.encode(), **where, history=History.UNASKED)
-    if history is not History.UNASKED:
-        world.journal.backlog.judge(row.id, history, more.pop("code", ""), more.pop("why", "because"), **more)
-    return world.now(row)
 
 
 # --- meeting --------------------------------------------------------------------------------------------------
@@ -130,7 +118,7 @@ def test_ruling_02_a_question_of_many_pages_is_paid_for_afterwards() -> None:
     ],
 )
 def test_ruling_22_the_state_of_an_old_session(world: World, history: History, state: SessionState) -> None:
-    row = old(world, history=history)
+    row = world.old(history=history)
     assert (row.state, row.attention, row.seen_complete) == (state, False, False)
     assert world.journal.sessions.unsettled("s0") == []
     assert world.journal.sessions.stuck(world.clock.now() + DAY, 1) == []
@@ -143,7 +131,7 @@ def test_ruling_22_the_state_of_an_old_session(world: World, history: History, s
 
 
 def test_ruling_02_files_that_cannot_be_registered_are_no_alert_in_an_old_session(world: World) -> None:
-    row = old(world, history=History.ADOPTED)
+    row = world.old(history=History.ADOPTED)
     world.journal.files.list_files(row.id, 0, [(FileVersion(b"x", 1, 1, 1), REJECTED)])
     assert world.now(row).attention is False
     assert operations.stuck(world.context) == []
@@ -151,7 +139,7 @@ def test_ruling_02_files_that_cannot_be_registered_are_no_alert_in_an_old_sessio
 
 
 def test_ruling_02_what_is_taken_over_belongs_to_one_version_of_a_file(world: World) -> None:
-    row = old(world)
+    row = world.old()
     files, md5 = world.journal.files, "a" * 32
     files.list_files(row.id, 0, [(FileVersion(b"x", 10, 1, 1), DATASET), (FileVersion(b"y", 10, 1, 1), DATASET)])
     for file in files.of_session(row.id):
@@ -170,7 +158,7 @@ def test_ruling_02_what_is_taken_over_belongs_to_one_version_of_a_file(world: Wo
 
 @pytest.mark.parametrize("remote", ["", "0" * 40, "A" * 32])
 def test_a_hash_that_is_no_md5_is_remembered_and_not_used(world: World, remote: str) -> None:
-    row = old(world)
+    row = world.old()
     world.journal.files.list_files(row.id, 0, [(FileVersion(b"x", 10, 1, 1), DATASET)])
     (file,) = world.journal.files.of_session(row.id)
     world.journal.backlog.take_over(file.id, "dataset", remote, ())
@@ -181,7 +169,7 @@ def test_a_hash_that_is_no_md5_is_remembered_and_not_used(world: World, remote: 
 
 
 def test_every_turn_of_an_old_session_is_an_event(world: World) -> None:
-    row = old(world, history=History.BACKLOG, code="history_unknown")
+    row = world.old(history=History.BACKLOG, code="history_unknown")
     world.journal.backlog.release(row.id)
     events = [(e.action, e.from_state, e.to_state, e.code) for e in world.journal.history(row.id)]
     assert events == [
@@ -193,7 +181,7 @@ def test_every_turn_of_an_old_session_is_an_event(world: World) -> None:
 
 
 def test_what_was_released_in_the_middle_of_the_question_is_not_judged(world: World) -> None:
-    row = old(world)
+    row = world.old()
     world.journal.files.list_files(row.id, 0, [(FileVersion(b"x", 10, 1, 1), DATASET)])
     (file,) = world.journal.files.of_session(row.id)
     world.journal.backlog.release(row.id)
@@ -204,7 +192,7 @@ def test_what_was_released_in_the_middle_of_the_question_is_not_judged(world: Wo
 
 
 def test_ruling_02_a_session_that_was_live_after_all_is_read(world: World) -> None:
-    row = old(world)
+    row = world.old()
     world.journal.files.list_files(row.id, 0, [(FileVersion(b"x", 10, 1, 1), DATASET)])
     (file,) = world.journal.files.of_session(row.id)
     world.journal.backlog.take_over(file.id, "dataset", "a" * 32, ())
@@ -229,7 +217,7 @@ def test_ruling_02_a_session_that_was_live_after_all_is_read(world: World) -> No
 def test_ruling_26_old_sessions_have_verdicts_of_their_own(
     world: World, history: History, code: str, verdict: str
 ) -> None:
-    old(world, history=history, code=code, why="as Alyx says")
+    world.old(history=history, code=code, why="as Alyx says")
     found = explain(world.context, world.live, SESSION)
     assert (found["verdict"], found["code"], found["attention"]) == (verdict, code, False)
     assert "as Alyx says" in found["message"]
@@ -244,14 +232,14 @@ def test_ruling_26_an_ordinary_session_is_never_adopted_or_backlog(world: World)
 
 
 def test_ruling_26_a_session_that_is_to_be_asked_about_says_so(world: World) -> None:
-    old(world)
+    world.old()
     found = explain(world.context, world.live, SESSION)
     assert (found["verdict"], found["next"]["what"]) == ("backlog", "Alyx is asked in its turn")
-    assert show(world.context, world.now(old(world, "KS006/2019-04-02/001")))["history"]["standing"] == "unasked"
+    assert show(world.context, world.now(world.old("KS006/2019-04-02/001")))["history"]["standing"] == "unasked"
 
 
 def test_show_says_where_an_old_session_stands(world: World) -> None:
-    row = old(world, history=History.ADOPTED, code="history_unarchived", why="3 datasets", eid=EID, lab="cortexlab")
+    row = world.old(history=History.ADOPTED, code="history_unarchived", why="3 datasets", eid=EID, lab="cortexlab")
     found = show(world.context, row)
     assert (found["state"], found["eid"], found["lab"], found["attention"]) == ("adopted", EID, "cortexlab", None)
     assert found["history"] == {
@@ -264,9 +252,9 @@ def test_show_says_where_an_old_session_stands(world: World) -> None:
 
 
 def test_status_counts_old_sessions_and_open_questions(world: World) -> None:
-    old(world)
+    world.old()
     for number, history in enumerate((History.ADOPTED, History.BACKLOG, History.IGNORED)):
-        old(world, f"KS00{number}/2019-04-02/001", history)
+        world.old(f"KS00{number}/2019-04-02/001", history)
     data = status(world.context, world.live)
     assert {state: count for state, count in data["sessions"].items() if count} == {
         "adopted": 1,
@@ -289,8 +277,8 @@ def order(world: World, path: str, **body: object) -> tuple[int, Any]:
 
 def test_orders_about_the_backlog(world: World) -> None:
     for number in range(1, 5):
-        old(world, f"KS005/2019-04-0{number}/001", History.BACKLOG)
-    old(world, "KS006/2019-04-01/001", History.BACKLOG)
+        world.old(f"KS005/2019-04-0{number}/001", History.BACKLOG)
+    world.old("KS006/2019-04-01/001", History.BACKLOG)
     assert order(world, "/v1/backlog/release", subject="KS006") == (200, {"sessions": 1, "left": 4})
     assert order(world, "/v1/backlog/ignore", limit=1, root="s0") == (200, {"sessions": 1, "left": 3})
     (ignored,) = world.journal.sessions.by_key("KS005", "2019-04-04", 1)
@@ -301,7 +289,7 @@ def test_orders_about_the_backlog(world: World) -> None:
 
 def test_a_portion_is_a_hundred_unless_another_number_is_given(world: World) -> None:
     for number in range(1, 103):
-        old(world, f"KS005/2019-04-01/{number:03d}", History.BACKLOG)
+        world.old(f"KS005/2019-04-01/{number:03d}", History.BACKLOG)
     assert order(world, "/v1/backlog/release") == (200, {"sessions": 100, "left": 2})
 
 
@@ -325,21 +313,21 @@ def test_orders_that_make_no_sense_are_refused(
 
 
 def test_what_was_moved_away_or_is_held_is_not_released_with_the_others(world: World) -> None:
-    away, held = old(world, history=History.BACKLOG), old(world, "KS006/2019-04-01/001", History.BACKLOG)
+    away, held = world.old(history=History.BACKLOG), world.old("KS006/2019-04-01/001", History.BACKLOG)
     world.journal.sessions.vanished(away.id)
     world.journal.sessions.hold(held.id)
     assert order(world, "/v1/backlog/release") == (200, {"sessions": 0, "left": 2})
 
 
 def test_retry_asks_again_about_an_old_session(world: World) -> None:
-    row = old(world, history=History.IGNORED)
+    row = world.old(history=History.IGNORED)
     assert operations.retry(world.context, [row])["asked"] == 1
     assert world.now(row).history is History.UNASKED
     assert operations.retry(world.context, [world.found("KS006/2019-04-02/001")])["asked"] == 0
 
 
 def test_inside_an_adopted_session_a_file_is_a_registered_dataset(world: World) -> None:
-    row = old(world)
+    row = world.old()
     world.write("a.npy")
     listing = [(FileVersion(b"a.npy", 10, 1, 1), Decision(FileFate.DATASET))]
     world.journal.files.list_files(row.id, 0, listing)

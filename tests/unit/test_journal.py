@@ -18,6 +18,7 @@ from labferry.journal.rows import JobRow, SessionRow
 from labferry.journal.transfers import NewItem
 from labferry.model import Decision, FileFate, FileVersion, JobKind, JobState, SessionState, Stage
 from support.clock import FakeClock
+from support.journals import find_session
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def journal(tmp_path: Path, clock: FakeClock) -> Journal:
 
 
 def find(journal: Journal, path: bytes = b"KS005/2019-04-02/001", number: int = 1) -> SessionRow:
-    return journal.sessions.found("s0", path, layout="ibl", subject="KS005", date="2019-04-02", number=number, lab=None)
+    return find_session(journal, "s0", path, "KS005", "2019-04-02", number)
 
 
 def make_complete(journal: Journal, session: SessionRow, targets: tuple[str, ...] = ("nas",)) -> bool:
@@ -401,7 +402,7 @@ from labferry.model import SystemClock
 journal = Journal(Path(sys.argv[1]), SystemClock())
 journal.sessions.meet_root("s0", b"/data", "ibl")
 for number in range(1, 100000):
-    journal.sessions.found("s0", b"%d" % number, layout="ibl", subject="S", date="2024-01-01", number=number, lab=None)
+    journal.sessions.add("s0", b"%d" % number, layout="ibl", subject="S", date="2024-01-01", number=number, lab=None)
     print(number, flush=True)
 """
 

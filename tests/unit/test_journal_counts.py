@@ -66,7 +66,7 @@ def test_win_05_every_transition_shows_in_the_counts(world: World) -> None:
     happened()
     world.journal.files.list_files(other.id, other.generation, [*_versions(world, other.id), _rejected()])
     happened()
-    sessions.found(
+    sessions.add(
         "s1", b"KS006/2019-04-02/001", layout="ibl", subject="KS006", date="2019-04-02", number=1, lab=None,
         history=History.UNASKED,
     )  # fmt: skip

@@ -30,7 +30,7 @@ def make(state: Path, clock: FakeClock, *, backups: int = 2) -> None:
     journal = Journal(state, clock)
     journal.sessions.meet_root("s0", b"/s0", "ibl")
     for number in range(1, backups + 2):
-        journal.sessions.found(
+        journal.sessions.add(
             "s0", b"S/2024-03-01/%03d" % number, layout="ibl", subject="S", date="2024-03-01", number=number, lab=None
         )
         if number <= backups:

@@ -34,7 +34,7 @@ class Rig:
     def waiting(self, target: str = HPC, files: int = 3) -> TransferRow:
         """Bring a new session to where its files wait for a task."""
         self.sessions += 1
-        row = self.journal.sessions.found(
+        session = self.journal.sessions.add(
             target,
             b"%03d" % self.sessions,
             layout="ibl",
@@ -43,7 +43,7 @@ class Rig:
             number=self.sessions,
             lab=None,
         )
-        return self.planned(row.id, target, files)
+        return self.planned(session, target, files)
 
     def planned(self, session: int, target: str = HPC, files: int = 3) -> TransferRow:
         """Bring the next generation of a session to where its files wait for a task."""

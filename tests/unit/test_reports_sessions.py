@@ -210,7 +210,7 @@ def test_a_filter_that_makes_no_sense_is_refused(world: World, filters: dict[str
 def test_ruling_25_a_root_that_is_not_utf8_is_shown_and_given_in_base64(world: World) -> None:
     world.found()
     world.journal.sessions.meet_root("old", b"/data/caf\xe9", "ibl")
-    world.journal.sessions.found(
+    world.journal.sessions.add(
         "old", SESSION.encode(), layout="ibl", subject="KS005", date="2019-04-02", number=1, lab=None
     )
     one, other = sessions(world.context)

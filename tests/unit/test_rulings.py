@@ -27,6 +27,7 @@ from labferry.journal.rows import JobRow, SessionRow
 from labferry.model import Blocked, Decision, FileFate, FileVersion, JobKind, JobState, SessionState, Stage, utc_text
 from labferry.service.lock import StateLock
 from support.clock import FakeClock
+from support.journals import find_session
 from support.world import FLAG, SESSION, World
 
 FIRST, SECOND = b"KS005/2019-04-02/001", b"KS005/2019-04-02/1"
@@ -89,7 +90,7 @@ def world(tmp_path: Path, clock: FakeClock) -> Iterator[World]:
 
 
 def find(journal: Journal, path: bytes = FIRST) -> SessionRow:
-    return journal.sessions.found("s0", path, layout="ibl", subject="KS005", date="2019-04-02", number=1, lab=None)
+    return find_session(journal, "s0", path, "KS005", "2019-04-02", 1)
 
 
 def complete(journal: Journal, session: SessionRow) -> None:

@@ -149,25 +149,6 @@ class Sessions:
         assert inserted.lastrowid is not None
         return inserted.lastrowid
 
-    def found(
-        self,
-        root: str,
-        path: bytes,
-        *,
-        layout: str,
-        subject: str,
-        date: str,
-        number: int,
-        lab: str | None,
-        history: History | None = None,
-    ) -> SessionRow:
-        """Insert a session as `add` does, and return it as the journal has it: dear, where there are thousands."""
-        with self._db.write():
-            self.add(root, path, layout=layout, subject=subject, date=date, number=number, lab=lab, history=history)
-            row = self.at(root, path)
-        assert row is not None
-        return row
-
     def signal(self, session_id: int, name: str) -> None:
         """Latch the completion signal: once seen it stays seen (ruling 4)."""
         self._write("signal", id=session_id, signal=name)
