@@ -90,6 +90,17 @@ def test_ruling_23_the_log_of_the_damaged_journal_never_meets_the_restored_one(
     journal.close()
 
 
+def test_ruling_23_what_is_damaged_twice_in_one_second_is_kept_twice(tmp_path: Path, clock: FakeClock) -> None:
+    make(tmp_path, clock)
+    open_journal(tmp_path, clock).close()
+    (tmp_path / FILE).write_bytes(b"and what took its place")
+    journal = open_journal(tmp_path, clock)
+    kept = [file.read_bytes() for file in sorted((tmp_path / recovery.KEPT).glob(f"*/{FILE}"))]
+    assert kept == [DAMAGE, b"and what took its place"]
+    assert Path(journal.recoveries()[-1].kept_as, FILE).read_bytes() == kept[1]
+    journal.close()
+
+
 def test_a_full_disk_is_no_damage(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, clock)
 
@@ -155,6 +166,31 @@ def test_ruling_23_a_kill_at_any_step_of_a_recovery_changes_nothing_in_the_end(
         assert not (state / recovery.MARKER).exists()
         steps += 1
     assert steps > 10, "there are that many places to die at"
+
+
+UNNOTED = """
+import os, signal, sys
+from pathlib import Path
+from labferry.journal import Journal, open_journal
+from support.clock import FakeClock
+
+Journal.note_recovery = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+open_journal(Path(sys.argv[1]), FakeClock())
+"""
+
+
+def test_ruling_23_what_took_the_journals_place_and_is_damaged_too_is_replaced_as_well(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    make(tmp_path, clock)
+    assert run_until_killed(tmp_path, 0, UNNOTED)
+    assert (tmp_path / recovery.MARKER).exists()
+    (tmp_path / FILE).write_bytes(b"torn by a power cut")
+    journal = open_journal(tmp_path, clock)
+    assert (known(journal), journal.check()) == (2, None)
+    kept = {file.read_bytes() for file in (tmp_path / recovery.KEPT).glob(f"*/{FILE}")}
+    assert kept == {DAMAGE, b"torn by a power cut"}
+    journal.close()
 
 
 BACKUP_KILLER = KILLER.replace(

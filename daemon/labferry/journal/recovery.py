@@ -13,6 +13,7 @@ import sqlite3
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,10 +85,17 @@ def open_journal(state_dir: Path, clock: Clock, damage: str = "") -> Journal:
 
 
 def _begin(state_dir: Path, why: str, now: float) -> None:
-    """Write down that the journal is to be replaced; a recovery that is under way goes on."""
-    if not (state_dir / MARKER).exists():
-        day = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        _write(state_dir, _Marker(now, why, f"{KEPT}/{day}"))
+    """Write down that the journal is to be replaced; a recovery that has not moved it away yet goes on."""
+    marker = _read(state_dir)
+    if marker is None or marker.moved:  # where it was moved, it is what took its place that is damaged
+        _write(state_dir, _Marker(now, why, _free_place(state_dir, now)))
+
+
+def _free_place(state_dir: Path, now: float) -> str:
+    """Return a folder for what is damaged, below the state directory, in which nothing is kept yet."""
+    second = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    names = chain([second], (f"{second}-{number}" for number in count(2)))
+    return next(place for name in names if not (state_dir / (place := f"{KEPT}/{name}")).exists())
 
 
 def _carry_out(state_dir: Path) -> None:
