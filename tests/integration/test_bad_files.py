@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -15,6 +17,7 @@ from support.rights import without_capabilities
 BAD = "KS005/2026-03-02/001"
 GOOD = "ZM_1150/2026-03-02/001"
 WHEEL = "alf/_ibl_wheel.position.npy"
+GIANT = 8 << 40  # bytes of a file, of which none is on the disk
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ def test_done_10_links_out_of_the_root_are_never_followed(lab: Lab) -> None:
     assert sum(lab.status()["sessions"].values()) == 2
 
 
-def test_done_10_a_pipe_and_a_socket_in_a_session_hang_nothing(lab: Lab) -> None:
+def test_done_10_a_pipe_a_socket_a_device_and_a_giant_in_a_session_hang_nothing(lab: Lab) -> None:
     bad = lab.write(BAD, flag=False)
     os.mkfifo(bad / "alf/_ibl_trials.choice.npy")
     folder = os.open(bad / "alf", os.O_RDONLY)
@@ -67,6 +70,10 @@ def test_done_10_a_pipe_and_a_socket_in_a_session_hang_nothing(lab: Lab) -> None
         listener.bind(f"/proc/self/fd/{folder}/_ibl_trials.contrastLeft.npy")
     os.close(folder)
     os.mkfifo(bad / "raw_video_data/unasked")
+    with suppress(PermissionError):  # of whoever may make no devices
+        os.mknod(bad / "raw_video_data/endless", stat.S_IFCHR | 0o644, os.makedev(1, 5))
+    with (bad / "giant.raw").open("wb") as giant:
+        giant.truncate(GIANT)
     (bad / "raw_session.flag").touch()
     lab.write(GOOD)
     lab.start_ready()
@@ -77,6 +84,7 @@ def test_done_10_a_pipe_and_a_socket_in_a_session_hang_nothing(lab: Lab) -> None
     assert "alf/_ibl_trials.choice.npy" in found["message"]
     assert names_in_alyx(lab) == sorted(SMALL)
     assert archive_of(lab, BAD) == SMALL
+    assert lab.show(BAD)["files"]["unmatched_bytes"] == GIANT, "listed, and not read"
     assert lab.stop() == 0
 
 

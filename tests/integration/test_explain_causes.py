@@ -23,6 +23,7 @@ from support.world import World
 
 DAY = "2026-03-02"
 SUBJECT = "KS005"
+BUSY = f"{SUBJECT}/{DAY}/800"  # a session that is watched, and nothing else
 FINDINGS: Mapping[str, tuple[str, str]] = {  # cause: verdict and code
     "no_eid": ("waiting_dependency", "no_eid"),
     "no_datasets": ("blocked", "no_datasets"),
@@ -172,7 +173,7 @@ NAMED: Mapping[str, str] = {  # what must be said of each cause
     "DONE-03": ".a.b.npy.AbC123",
     "DONE-04": "watched as scan-only",
     "DONE-05": "raw_ephys_data missing",
-    "DONE-06": "the next scan",
+    "DONE-06": "the kernel lost events 1 times",
     "DONE-07": "complete, if nothing changes for 60 s",
     "DONE-08": f"completion signal {FLAG} seen",
     "DONE-09": f"{SUBJECT}/{DAY}/900",
@@ -184,6 +185,7 @@ def test_win_04_the_right_cause_for_twelve_findings_and_ten_rows_of_detection(la
     sessions = Sessions(lab)
     write_findings(sessions)
     write_rows(sessions)
+    lab.write(BUSY, {}, flag=False)
     lab.meet()
     lab.work()
     write_what_goes_on(lab, sessions)
@@ -208,7 +210,12 @@ def test_win_04_the_right_cause_for_twelve_findings_and_ten_rows_of_detection(la
 
 
 def _not_noticed(lab: Past) -> str:
-    """Write a session of which no event is taken, as when the kernel's queue ran over."""
+    """Let the kernel's queue run over, and write a session that no scan has found since."""
+    queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    busy = lab.sandbox.places.watch_root / BUSY
+    for number in range(queue // 2 + 2):  # each is created and closed
+        os.close(os.open(busy / f"{number}.raw", os.O_CREAT | os.O_WRONLY))
+    turn(lab, 5)
     lab.write(f"{SUBJECT}/{DAY}/901", flag=True)
     return "901"
 

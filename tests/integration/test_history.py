@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from datetime import date, timedelta
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+from labferry.detect.cadence import HOUR
 from labferry.engine.history.releasing import chosen, release
 from labferry.engine.reports.backlog import backlog
 from labferry.engine.reports.health import Severity
@@ -628,3 +631,48 @@ def test_ruling_02_a_signal_in_a_session_of_the_backlog_is_noticed_and_makes_it_
     (folder / FLAG).unlink()
     past.ask()
     assert past.row().history is None, "an ordinary session, though the flag is gone again"
+
+
+# --- a whole server's past ------------------------------------------------------------------------------------
+
+SUBJECTS = ("KS005", "KS014", "SWC_001", "SWC_002", "SWC_054", "ZFM-01935", "ZFM-02601", "ZM_1150", "ZM_1743", "ZM_001")
+TERABYTES = 100_000_000  # bytes of each of 20,000 files, of which none is on the disk
+ASKED = 50  # of these Alyx is asked here: it takes all of them one by one
+
+
+def write_a_servers_past(past: Past) -> list[str]:
+    """Write 20,000 sessions of one sparse file each."""
+    first, found = date(2015, 1, 1), []
+    for subject, day in product(SUBJECTS, range(1000)):
+        for number in (1, 2):
+            found.append(f"{subject}/{first + timedelta(day)}/{number:03d}")
+            folder = os.path.join(past.sandbox.places.watch_root, found[-1], "alf")
+            os.makedirs(folder)
+            with open(os.path.join(folder, "_ibl_wheel.position.npy"), "wb") as stream:
+                stream.truncate(TERABYTES)
+    return found
+
+
+@pytest.mark.slow
+def test_ruling_02_ruling_23_twenty_thousand_old_sessions_are_no_work_at_first_sight_nor_without_a_journal(
+    past: Past,
+) -> None:
+    sessions = write_a_servers_past(past)
+    for first_sight in (True, False):
+        if not first_sight:
+            past.lose_the_journal()
+        past.meet()
+        for _ in range(ASKED):
+            past.clock.pass_by(past.history.turn())
+        past.clock.pass_by(2 * HOUR)
+        past.look()
+        past.turn_once()
+        asked = past.journal.backlog.unasked_count()
+        assert (len(sessions), asked) == (20_000, 20_000 - ASKED)
+        assert past.journal.sessions.counts() == ({"backlog": 20_000}, 0)
+        assert past.journal.jobs.unfinished() == []
+        assert past.changes() == []
+        assert 0 < len(past.requests()) <= ASKED + len(SUBJECTS)
+        assert past.journal._db.read("SELECT count(md5) FROM file")[0][0] == 0
+        told = {one.code for one in current_conditions(past.context, past.live) if one.severity is not Severity.INFO}
+        assert told - {"lane_silent"} == set(), "lanes have no threads here"
