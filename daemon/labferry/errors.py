@@ -577,8 +577,8 @@ CODES: dict[str, Code] = {
     ),
     "journal_full": Code(
         "waiting",
-        "the state directory is full",
-        "Make room on the file system of `state_dir`; work resumes by itself.",
+        "the state directory is full, or cannot be written",
+        "Make room on the file system of `state_dir`, or mend its disk (`dmesg`); work resumes by itself.",
     ),
     "in_flight": Code("waiting", "the archive is moving the bytes", "Nothing to do."),
     "replacing": Code(

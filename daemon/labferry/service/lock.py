@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
 
 from labferry.detect.watch import network_mount
 from labferry.errors import ConfigError, LabferryError
+
+_WAYS_OUT = {errno.EROFS: "Look at `dmesg` for why its file system is read-only, mend it, and mount it to be written."}
 
 
 class StateLock:
@@ -38,7 +41,7 @@ class StateLock:
         except OSError as error:
             raise ConfigError(
                 f"state_dir {state_dir} cannot be used: {error.strerror}",
-                "Create it for the service user, or set another `state_dir`.",
+                _WAYS_OUT.get(error.errno or 0, "Create it for the service user, or set another `state_dir`."),
             ) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,7 +20,7 @@ from labferry.engine.reports.live import LiveState
 from labferry.engine.reports.places import Place, places, spellings
 from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
 from labferry.engine.settled import TAKE_IN
-from labferry.errors import LabferryError
+from labferry.errors import CODES, LabferryError
 from labferry.model import SessionState, path_fields, show_path
 from labferry.sessions.layout import Above, Inside, NotASession
 from labferry.sessions.registry import layout
@@ -234,9 +234,16 @@ def _not_seen_yet(context: Context, live: LiveState, place: Place, parsed: objec
         Verdict.INSIDE_SESSION if inside else Verdict.SETTLING,
         f"{'Part of a' if inside else 'A'} session that the next scan will find.",
         "not_seen_yet",
-        evidence=(*_last_scan(place, last), *_how_watched(facts)),
+        CODES["journal_full"].hint if context.journal.problem else "",
+        evidence=(*_trouble(context), *_last_scan(place, last), *_how_watched(facts)),
         next=Fact("the next scan", upcoming),
     )
+
+
+def _trouble(context: Context) -> Iterator[Fact]:
+    """Yield why no scan can take it up."""
+    if context.journal.problem:
+        yield Fact(context.journal.problem)
 
 
 def _how_watched(facts: RootFacts | None) -> Iterator[Fact]:
