@@ -155,6 +155,7 @@ def recovery(lab: Lab) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_ruling_23_killed_after_each_step_of_a_recovery_there_is_one_journal_and_one_truth(lab: Lab) -> None:
     journal = lab.state_dir / "journal.sqlite"
     lab.write(FIRST)
