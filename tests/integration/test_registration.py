@@ -12,6 +12,7 @@ from labferry import __version__
 from labferry.engine.reports.whois import whois
 from labferry.model import FileFate, JobState, Stage
 from labferry.sandbox.seed import plant
+from support.rights import folder_for_everyone, without_rights
 from support.stages import FILES, StageBench
 
 PATH = "KS005/2026-03-02/001"
@@ -375,6 +376,55 @@ def test_a_file_that_appears_between_sealing_and_archiving_is_not_left_behind(be
     assert bench.run_until(Stage.ARCHIVE).state is JobState.DONE
     assert {d["name"] for d in bench.datasets(session)} >= {"_ibl_wheel.timestamps.npy"}
     assert [len(p["body"]["filenames"]) for p in bench.requests("POST", "/register-file")] == [DATASETS, 1]
+
+
+def test_done_10_a_link_that_appears_between_sealing_and_archiving_is_listed_first(bench: StageBench) -> None:
+    folder, session = bench.write()
+    bench.run_until(Stage.REGISTER)
+    (folder / "alf/_ibl_wheel.timestamps.npy").symlink_to(folder / "notes.txt")
+    move = bench.step(Stage.SEAL)
+    assert (move.state, move.code) == (JobState.WAITING, "changed")
+    assert "_ibl_wheel.timestamps.npy appeared" in move.reason.replace("alf/", "").replace(":", "")
+    bench.write(files={})
+    assert bench.run_until(Stage.ARCHIVE).state is JobState.DONE, "once: it is listed now"
+    row = bench.journal.sessions.get(session.id)
+    assert row is not None
+    assert (row.state, row.rejected) == ("archived", 1)
+
+
+def test_ruling_01_a_file_that_was_removed_and_comes_back_before_it_is_archived_is_not_left_behind(
+    bench: StageBench,
+) -> None:
+    _, session = bench.write()
+    bench.run_until(Stage.REGISTER)
+    name = b"alf/_ibl_wheel.position.npy"
+    file = bench.journal.files.at(session.id, name)
+    assert file is not None
+    bench.journal.revisits.note(session.id, (), [file.id], lambda _: {"server"})
+    assert bench.step(Stage.SEAL).code == "changed"
+    bench.write(files={})
+    bench.run_until(Stage.ARCHIVE)
+    archived = {path.name for path in bench.sandbox.places.archive.rglob("_ibl_wheel.position*")}
+    assert len(archived) == 1
+
+
+def test_ruling_22_a_closed_folder_holds_up_nothing_that_was_sealed_and_is_told_of() -> None:
+    with folder_for_everyone() as everyone:
+        bench = StageBench(everyone)
+        try:
+            folder, session = bench.write()
+            bench.run_until(Stage.REGISTER)
+            (folder / "later").mkdir(mode=0)
+            with without_rights():
+                move = bench.step(Stage.SEAL)
+            assert move.state is JobState.QUEUED
+            assert bench.step(Stage.ARCHIVE).state is JobState.DONE
+            row = bench.journal.sessions.get(session.id)
+            assert row is not None
+            assert (row.state, row.attention) == ("archived", True)
+            assert (row.closed_folder, row.closed_why) == (b"later", "Permission denied")
+        finally:
+            bench.close()
 
 
 def test_a_root_without_registration_is_archived_at_once(tmp_path: Path) -> None:

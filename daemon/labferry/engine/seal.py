@@ -17,6 +17,7 @@ from labferry.engine.giving_way import give_way
 from labferry.engine.old_names import rename_old_files
 from labferry.engine.worker import StoppedEarly
 from labferry.errors import CODES, BlockedError, ChangedError, LabferryError
+from labferry.journal.files import REMOVED
 from labferry.journal.jobs import Move
 from labferry.journal.rows import CarriableRow, FileRow, JobRow, SessionRow
 from labferry.model import Decision, Done, FileFate, FileVersion, JobKind, Outcome, Stage, show_path
@@ -43,7 +44,9 @@ class Seal:
         beat(f"listing {show_path(session.path)}", 600.0)
         files = context.journal.files
         if session.sealed_generation == session.generation:
-            require_nothing_new(folder, lambda path: files.at(session.id, path))
+            closed = require_nothing_new(folder, lambda path: files.at(session.id, path))
+            if closed is not None:
+                context.journal.revisits.closed(session.id, closed.path, closed.error)
         else:
             if job.kind is JobKind.REGISTER:
                 rename_old_files(context, job, session, folder)
@@ -146,8 +149,11 @@ class Seal:
         return self._context.journal.jobs.finish_attempt(job, move)
 
 
-def require_nothing_new(folder: bytes, sealed: Callable[[bytes], FileRow | None]) -> None:
+def require_nothing_new(folder: bytes, sealed: Callable[[bytes], FileRow | None]) -> WalkedFile | None:
     """Look whether the session is still what was sealed, before it is archived.
+
+    A link or a pipe is as new as a file, for the next list says what hinders it. Behind a folder that is closed to us
+    may be anything: what was sealed goes its way all the same, and a person is asked to open the folder (ruling 22).
 
     Parameters
     ----------
@@ -156,19 +162,30 @@ def require_nothing_new(folder: bytes, sealed: Callable[[bytes], FileRow | None]
     sealed : callable
         Returns what the manifest says about a file.
 
+    Returns
+    -------
+    WalkedFile or None
+        The first folder that cannot be looked into, of those that were not listed as such.
+
     Raises
     ------
     ChangedError
         A file appeared, or one that is sent is another version: a late camera must not be left behind.
     """
+    closed = None
     for file in walk_session(folder):
-        if file.version is None or is_about_transfer(file.path):
+        if is_about_transfer(file.path):
             continue
         row = sealed(file.path)
-        if row is None:
+        if row is not None and row.code in REMOVED:
+            row = None
+        if file.error:
+            closed = file if row is None and closed is None else closed
+        elif row is None:
             raise ChangedError(file.path, "appeared after the session was sealed")
-        if row.md5 is not None and row.version != file.version:
+        elif row.md5 is not None and row.version != file.version:
             raise ChangedError(file.path, "changed since it was sealed")
+    return closed
 
 
 def registration_rules(context: Context) -> RegistrationRules:
