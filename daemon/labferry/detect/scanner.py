@@ -79,7 +79,6 @@ class Scanner:
 
     def __init__(self, root: bytes, layout: Layout, *, remembers: bool = True) -> None:
         self._root = root
-        self._prefix = root + b"/"
         self._layout = layout
         self._remembers = remembers
         self._folders: dict[bytes, _Folder] = {}
@@ -130,27 +129,23 @@ class Scanner:
         return changed
 
     def _in_doubt(self) -> list[_Folder]:
-        """Return the folders in which something was changed, or may have been."""
-        since = time.time_ns() - YOUNG
-        return [
-            folder
-            for path, folder in self._folders.items()
-            if folder.signature is None or folder.signature != self._signature(path, since)
-        ]
+        """Return the folders in which something was changed, or may have been.
 
-    def _signature(self, path: bytes, since: int) -> int | None:
-        """Return what changes with every change in a folder; None for one that is gone, or was changed after `since`.
-
-        A scan asks this of every folder: what it costs is what a scan costs.
+        Raises
+        ------
+        OSError
+            The root is gone.
         """
+        since = time.time_ns() - YOUNG
+        root = os.open(self._root, os.O_PATH | os.O_DIRECTORY)  # from it on, the way to a folder is short
         try:
-            status = os.stat(self._prefix + path)
-        except OSError:
-            return None
-        mtime, ctime = status.st_mtime_ns, status.st_ctime_ns
-        if mtime > since or ctime > since:
-            return None
-        return hash((status.st_dev, status.st_ino, mtime, ctime))
+            return [
+                folder
+                for path, folder in self._folders.items()
+                if folder.signature is None or folder.signature != _signature(path or b".", root, since)
+            ]
+        finally:
+            os.close(root)
 
     def _list_below(self, top: Level) -> bool:
         """List a folder, and what is not known below it; return whether that showed anything new.
@@ -182,7 +177,7 @@ class Scanner:
     def _list(self, level: Level) -> tuple[_Folder | None, list[Level]]:
         """List one folder, and return the folders in it that are not sessions; None for one that is gone."""
         # Asked before: what is made while we list shows at the next scan.
-        signature = self._signature(level.path, time.time_ns() - YOUNG)
+        signature = _signature(self._root + b"/" + level.path, None, time.time_ns() - YOUNG)
         seen, levels = ScanResult(), list[Level]()
         try:
             list_level(self._root, level, levels, seen)
@@ -233,6 +228,21 @@ class Scanner:
             result.add(folder.near_misses, folder.near_miss_count, folder.unreadable)
             waiting += folder.below
         return result
+
+
+def _signature(path: bytes, root: int | None, since: int) -> int | None:
+    """Return what changes with every change in a folder; None for one that is gone, or was changed after `since`.
+
+    A scan asks this of every folder, with the root open: what it costs is what a scan costs.
+    """
+    try:
+        status = os.stat(path, dir_fd=root)
+    except OSError:
+        return None
+    mtime, ctime = status.st_mtime_ns, status.st_ctime_ns
+    if mtime > since or ctime > since:
+        return None
+    return hash((status.st_dev, status.st_ino, mtime, ctime))
 
 
 def _parsed(folder: _Folder) -> Iterator[Session]:
