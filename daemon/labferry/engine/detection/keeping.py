@@ -24,7 +24,8 @@ from labferry.detect.cadence import Due
 from labferry.detect.difference import Difference, Listed, compare
 from labferry.detect.foldertimes import Folders, FolderTimes, folder_times
 from labferry.detect.signature import Signature, take_signature
-from labferry.engine.detection.roots import RECENT, Kept, RootState
+from labferry.engine.detection.agenda import Kept
+from labferry.engine.detection.roots import RECENT, RootState
 from labferry.engine.seal import carriers
 from labferry.errors import UnavailableError
 from labferry.journal import Journal, JournalError
@@ -84,6 +85,7 @@ class Keeping:
             seen = None if row.looked_at is None else today - row.looked_at
             due = cadence.first(row.id, today - row.since, seen, now)
             state.kept[row.path] = Kept(row.id, row.since, due, row.folders)
+            state.agenda.note(row.path)
         if not state.recent:
             newest = heapq.nlargest(RECENT, state.kept, key=lambda path: state.kept[path].since)
             for path in reversed(newest):
@@ -95,6 +97,7 @@ class Keeping:
         now = self._clock.monotonic()
         kept = Kept(session_id, self._clock.now(), cadence.first(session_id, 0.0, None, now))
         state.kept[path] = kept
+        state.agenda.note(path)
         self._want_hints(state, path, kept)
 
     def _want_hints(self, state: RootState, path: bytes, kept: Kept) -> None:
@@ -113,12 +116,14 @@ class Keeping:
         kept, soon = state.kept[path], self._clock.monotonic() + HINT_CALM
         if kept.due.times > soon:
             kept.due = Due(soon, soon)
+            state.agenda.note(path)
             state.next_visit = min(state.next_visit, soon)
 
     def hurry(self, state: RootState) -> None:
         """Look at all files of all sessions as soon as possible, as an operator asked for; from any thread."""
         for kept in list(state.kept.values()):
             kept.due = Due(0.0, 0.0)
+        state.agenda.doubt()
         state.next_roll_call = state.next_visit = 0.0
 
     # --- looking ------------------------------------------------------------------------------------------
@@ -133,14 +138,14 @@ class Keeping:
             return
         if now >= state.next_roll_call:
             self._call_the_roll(state)
-        due = sorted((kept.due.times, path) for path, kept in state.kept.items() if kept.due.times <= now)
         began = time.perf_counter()
         seen: list[Seen] = []
-        for _, path in due:
-            if self._stopping():
-                break
+        while not self._stopping():
             if time.perf_counter() - began >= ROUND:
                 state.next_visit = now + PAUSE
+                break
+            path = state.agenda.next(now)
+            if path is None:
                 break
             beat(f"looking again at {show_path(path)}", 600.0)
             try:
@@ -152,6 +157,9 @@ class Keeping:
                 log.exception("unexpected")
                 if path in state.kept:
                     state.kept[path].due = Due(now + cadence.HOUR, now + cadence.HOUR)
+            finally:
+                if path in state.kept:
+                    state.agenda.note(path)
         if seen:
             with self._journal.together():
                 for look in seen:

@@ -8,13 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from labferry.config import Config, Root
-from labferry.detect.cadence import Due
 from labferry.detect.completion import Rules, Watched
-from labferry.detect.foldertimes import Folders
 from labferry.detect.scan import NearMiss
 from labferry.detect.scanner import Scanner
 from labferry.detect.watch import network_mount
 from labferry.detect.witness import Witness
+from labferry.engine.detection.agenda import Agenda, Kept
 from labferry.engine.history.meeting import UNREGISTERED
 from labferry.journal import Journal
 from labferry.sessions.layout import Layout
@@ -67,30 +66,6 @@ class Tracked:
 
 
 @dataclass(slots=True)
-class Kept:
-    """A session that was complete, or was taken over, and stays under watch; times in monotonic seconds.
-
-    Attributes
-    ----------
-    id : int
-    since : float
-        When it was complete last, epoch seconds.
-    due : Due
-        When to look next.
-    digest : bytes or None
-        Of the times of its folders before the last look at every file; None before the first one.
-    folders : tuple of bytes
-        The folders that this is about; empty when they must be listed.
-    """
-
-    id: int
-    since: float
-    due: Due
-    digest: bytes | None = None
-    folders: Folders = ()
-
-
-@dataclass(slots=True)
 class RootState:
     """What the lane remembers about one root.
 
@@ -126,6 +101,8 @@ class RootState:
         The sessions that are not complete, by path.
     kept : dict
         The sessions that were complete, by path (ruling 1).
+    agenda : Agenda
+        When it is the turn of each of these.
     recent : deque
         The paths of some of these that were complete last, the latest at the end.
     next_visit : float
@@ -154,9 +131,13 @@ class RootState:
     misses: dict[bytes, int] = field(default_factory=dict)
     tracked: dict[bytes, Tracked] = field(default_factory=dict)
     kept: dict[bytes, Kept] = field(default_factory=dict)
+    agenda: Agenda = field(init=False)
     recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RECENT))
     next_visit: float = 0.0
     next_roll_call: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.agenda = Agenda(self.kept)
 
     def below(self, path: bytes) -> bytes | None:
         """Return a path relative to the root; None for one that is not in it."""
