@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from labferry.detect.cadence import Due
@@ -18,6 +18,7 @@ STEPS = st.one_of(
 )
 
 
+@example([("due", b"a", 5.0), ("next", b"a", 0.0), ("due", b"a", 10.0), ("next", b"a", 7.0)])  # put off
 @given(st.lists(STEPS, max_size=60))
 def test_ruling_01_the_longest_due_session_has_the_next_turn(steps: list[tuple[str, bytes, float]]) -> None:
     kept: dict[bytes, Kept] = {}
