@@ -19,6 +19,7 @@ from support.detection import QUIET, SCAN, Watch
 from support.disks import mounted_below
 from support.recordings import describe
 from support.rights import folder_for_everyone, without_rights
+from support.trouble import Logs, said
 
 
 @pytest.fixture
@@ -300,6 +301,26 @@ def test_done_09_what_is_missing_has_vanished_on_an_operators_word(watch: Watch)
         shutil.rmtree(watch.root / f"KS005/2024-03-01/{number:03d}")
     watch.turns(3 * SCAN)
     assert vanished(watch) == 8, "the word was good for one scan"
+
+
+def test_a_root_in_trouble_is_told_of_once_and_once_that_it_is_over(watch: Watch, logs: Logs) -> None:
+    for number in range(1, 21):
+        watch.make(f"KS005/2024-03-01/{number:03d}")
+    watch.turns(SCAN + QUIET + 10)
+    for number in range(1, 11):
+        shutil.rmtree(watch.root / f"KS005/2024-03-01/{number:03d}")
+        if number > 7:
+            watch.turns(2 * SCAN)
+            assert watch.problem.startswith(f"{number} of 20 sessions disappeared"), "the number of now is shown"
+    assert [line["kind"] for line in said(logs, "root_problem")] == ["sessions_missing"]
+    assert "`labferry rescan s0 --accept-missing`" in watch.lane.facts()[0].hint
+    watch.lane.rescan("s0", accept_missing=True)
+    watch.turns(2 * SCAN)
+    assert (watch.problem, watch.lane.facts()[0].hint) == ("", "")
+    assert [line["kind"] for line in said(logs, "root_problem_over")] == ["sessions_missing"]
+    watch.root.rename(watch.root.with_name("away"))
+    watch.turns(2 * SCAN)
+    assert [line["kind"] for line in said(logs, "root_problem")] == ["sessions_missing", "away"]
 
 
 def test_done_09_an_operators_word_does_not_empty_a_root_that_is_away(watch: Watch) -> None:

@@ -87,3 +87,16 @@ def test_everything_is_answered_while_nothing_else_does(world: World) -> None:
     assert [name for name, result in found.items() if result == "error"] == ["alyx_reachable"]
     assert found["subject:s0"] == "skipped"
     assert found["archive:nas"] == "ok"
+
+
+def test_a_root_that_lost_sessions_is_told_how_to_accept_that(world: World) -> None:
+    for number in range(1, 9):
+        world.write(session=f"KS005/2019-04-02/{number:03d}")
+    world.detect.first_scan()
+    for number in range(1, 9):
+        world.folder_of(f"KS005/2019-04-02/{number:03d}").rmdir()
+    world.detect.first_scan()
+    found = {check["name"]: check for check in doctor(world.context, world.live)["checks"]}["watch:s0"]
+    assert "8 of 8 sessions disappeared" in found["text"]
+    assert "`labferry rescan s0 --accept-missing`" in found["hint"]
+    assert "scanning" not in found["hint"]

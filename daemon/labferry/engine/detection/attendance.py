@@ -12,6 +12,7 @@ from labferry.config import Detection
 from labferry.detect.scan import ScanResult
 from labferry.detect.signature import signal_present, take_signature
 from labferry.engine.detection.roots import SIGNALS, RootState
+from labferry.engine.detection.trouble import Kind, Trouble
 from labferry.engine.history.meeting import past_of
 from labferry.journal import Journal
 from labferry.model import folders_above, show_path
@@ -31,13 +32,13 @@ class Judgement(NamedTuple):
 
     Attributes
     ----------
-    why : str
-        Why nothing is concluded from what is missing; empty when all is as it should be.
+    trouble : Trouble or None
+        Why nothing is concluded from what is missing; None when all is as it should be.
     frozen : bool
         And nothing from what is there either: it may be another disk.
     """
 
-    why: str = ""
+    trouble: Trouble | None = None
     frozen: bool = False
 
 
@@ -56,19 +57,23 @@ def judge(state: RootState, result: ScanResult, found: Found, *, accepted: bool 
     missing from the disk that the root was on before, somebody may have tidied up: what is there is taken up, and what
     is missing waits for a person's word (`accepted`).
     """
-    if result.problem or state.renamed:
-        return Judgement(result.problem or state.renamed, frozen=True)
+    if result.problem:
+        return Judgement(Trouble(Kind.AWAY, result.problem), frozen=True)
+    if state.renamed:
+        return Judgement(Trouble(Kind.RENAMED, state.renamed), frozen=True)
     present = [path for path, (_, there) in state.known.items() if there]
     closed = frozenset(one.path for one in result.unreadable)
     missing = sum(path not in found and not _is_below(path, closed) for path in present)
     if missing and _is_empty(state.path):
-        return Judgement(f"the folder is empty and {missing} sessions were here: is the disk mounted?", frozen=True)
+        why = f"the folder is empty and {missing} sessions were here: is the disk mounted?"
+        return Judgement(Trouble(Kind.EMPTY, why), frozen=True)
     if missing > FEW and missing > SHARE * len(present) and not accepted:
         why = (
             f"{missing} of {len(present)} sessions disappeared at once: is the disk mounted? "
             f"If they are gone for good: `labferry rescan {state.root.name} --accept-missing`"
         )
-        return Judgement(why, frozen=state.device is None or device_of(state.path) != state.device)
+        frozen = state.device is None or device_of(state.path) != state.device
+        return Judgement(Trouble(Kind.MISSING, why), frozen)
     return AS_EXPECTED
 
 

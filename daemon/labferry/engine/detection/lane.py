@@ -24,6 +24,7 @@ from labferry.engine.detection.attendance import (
 from labferry.engine.detection.keeping import Keeping
 from labferry.engine.detection.looking import Looking
 from labferry.engine.detection.roots import SIGNALS, RootFacts, RootState, leave_others, meet_root
+from labferry.engine.detection.trouble import SCANNED, Kind, Trouble, tell
 from labferry.engine.detection.watching import folders_to_watch, subject_folders
 from labferry.engine.lanes import IDLE_BEAT, LaneThread
 from labferry.engine.wakeup import Wakeup
@@ -164,16 +165,16 @@ class DetectLane(LaneThread):
             notice_signals(state, self._journal, self._config.detection)
         self._looking.follow(state)
         self._watch()
-        problem = state.trouble
-        if problem and problem != state.facts.problem:
-            _log.warning("root_problem", root=state.root.name, why=problem)
+        state.told = tell(state.root.name, state.trouble, state.told)
+        blind = self._hints.problem or "" if state.facts.mode == "events" else state.blind
         state.facts = replace(
             state.facts,
             watches=self._hints.count,
             overflows=self._hints.overflows,
             last_scan=self._clock.now(),
             scan_s=seconds,
-            problem=problem or (self._hints.problem or "" if state.facts.mode == "events" else state.blind),
+            problem=state.trouble.why if state.trouble else blind,
+            hint=state.trouble.way_out(state.root.name) if state.trouble else SCANNED if blind else "",
         )
 
     def _watch(self) -> None:
@@ -190,7 +191,7 @@ class DetectLane(LaneThread):
         found = wanted(state, result)
         accepted, state.accepted = state.accepted, False
         judgement = judge(state, result, found, accepted=accepted)
-        state.trouble = judgement.why or result.gaps
+        state.trouble = judgement.trouble or (Trouble(Kind.CLOSED, result.gaps) if result.gaps else None)
         state.facts = replace(
             state.facts,
             frozen=judgement.frozen,
@@ -200,8 +201,8 @@ class DetectLane(LaneThread):
         if judgement.frozen:
             return
         meet_sessions(state, found, self._journal, self._config.detection)
-        if not judgement.why:
+        if judgement.trouble is None:
             miss_sessions(state, result, found, self._journal, accepted=accepted)
             remember_device(state, self._journal)
         state.nurseries = subject_folders(state)
-        state.unsure = bool(state.misses or judgement.why)
+        state.unsure = bool(state.misses or judgement.trouble)

@@ -14,6 +14,7 @@ from labferry.detect.scanner import Scanner
 from labferry.detect.watch import network_mount
 from labferry.detect.witness import Witness
 from labferry.engine.detection.agenda import Agenda, Kept
+from labferry.engine.detection.trouble import SCANNED, Kind, Trouble
 from labferry.engine.history.meeting import UNREGISTERED
 from labferry.journal import Journal
 from labferry.sessions.layout import Layout
@@ -28,7 +29,7 @@ class RootFacts:
     """What the operator may know of a root.
 
     `last_scan` in epoch seconds, `scan_s` in seconds; `overflows`: how often the kernel lost events, of any root, since
-    the start.
+    the start; `hint`: what to do about the problem.
     """
 
     name: str
@@ -40,6 +41,7 @@ class RootFacts:
     last_scan: float | None = None
     scan_s: float = 0.0
     problem: str = ""
+    hint: str = ""
     frozen: bool = False
     near_misses: tuple[NearMiss, ...] = ()
     near_miss_count: int = 0
@@ -88,8 +90,10 @@ class RootState:
         Number of the file system that it was on when it had all that it should have; None when that is not known.
     accepted : bool
         An operator said that what the next scan does not find is gone for good.
-    trouble : str
+    trouble : Trouble or None
         What the last scan that showed anything had against the root.
+    told : Kind or None
+        What of that was told.
     nurseries : list of bytes
         Where the next sessions appear.
     known : dict
@@ -125,7 +129,8 @@ class RootState:
     renamed: str = ""
     device: int | None = None
     accepted: bool = False
-    trouble: str = ""
+    trouble: Trouble | None = None
+    told: Kind | None = None
     nurseries: list[bytes] = field(default_factory=list)
     known: dict[bytes, tuple[int, bool]] = field(default_factory=dict)
     misses: dict[bytes, int] = field(default_factory=dict)
@@ -166,7 +171,7 @@ def meet_root(root: Root, config: Config, journal: Journal) -> RootState:
         signal_names=SIGNALS,
         look_every=min(config.detection.scan_every, 30.0),
     )
-    facts = RootFacts(root.name, path, root.layout, mode, problem=problem)
+    facts = RootFacts(root.name, path, root.layout, mode, problem=problem, hint=SCANNED if problem else "")
     grammar = layout(root.layout)
     scanner = Scanner(path, grammar, remembers=network is None)
     state = RootState(root, path, grammar, rules, facts, met_at, scanner, blind=problem)

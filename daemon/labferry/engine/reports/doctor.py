@@ -84,11 +84,9 @@ def _waiting(context: Context, live: LiveState) -> Iterator[Check]:
 def _watched(live: LiveState) -> Iterator[Check]:
     for facts in live.detect.facts():
         name, where = f"watch:{facts.name}", show_path(facts.path)
-        if facts.frozen:
-            hint = "Mount the disk; nothing is concluded from what is missing until then."
-            yield Check(name, Result.ERROR, f"{where}: {facts.problem}", hint)
-        elif facts.problem:
-            yield Check(name, Result.WARNING, f"{where}: {facts.problem}", "Sessions are found by scanning, later.")
+        if facts.problem:
+            result = Result.ERROR if facts.frozen else Result.WARNING
+            yield Check(name, result, f"{where}: {facts.problem}", facts.hint)
         else:
             yield Check(name, Result.OK, f"{where} is watched ({facts.mode}), {facts.watches} folders by inotify")
 
