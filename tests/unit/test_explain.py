@@ -67,6 +67,22 @@ def test_win_04_ok_archived_stays_so_without_the_folder(world: World) -> None:
     assert ask(world)["verdict"] == "ok_archived"
 
 
+def test_win_04_ok_archived_stays_so_behind_a_link_to_where_the_folder_was_put(world: World) -> None:
+    world.archived()
+    world.folder_of().rename(world.folder / "cold")
+    world.folder_of().symlink_to(world.folder / "cold")
+    found = ask(world)
+    assert (found["verdict"], found["attention"]) == ("ok_archived", False)
+    assert "in its place is a symbolic link" in facts(found)
+
+
+def test_win_04_not_a_session_where_a_link_hides_what_is_not_finished(world: World) -> None:
+    world.complete()
+    world.folder_of().rename(world.folder / "cold")
+    world.folder_of().symlink_to(world.folder / "cold")
+    assert ask(world)["verdict"] == "not_a_session"
+
+
 def test_win_04_ok_archived_with_rejected_files_needs_a_person(world: World) -> None:
     world.archived(files=[("alf/trials.table.pqt", DATASET), ("alf/odd.name.x", REJECTED)])
     found = ask(world)
@@ -206,6 +222,26 @@ def test_win_04_vanished(world: World) -> None:
     found = ask(world)
     assert (found["verdict"], found["attention"]) == ("vanished", True)
     assert {"what": "not found by two scans in a row", "at": world.time()} in found["evidence"]
+
+
+def test_win_04_a_folder_that_is_back_has_not_vanished_although_no_scan_saw_it_yet(world: World) -> None:
+    row = world.complete()
+    world.journal.sessions.vanished(row.id)
+    found = ask(world)
+    assert (found["verdict"], found["code"], found["attention"]) == ("settling", "not_seen_yet", False)
+    world.folder_of().rmdir()
+    world.folder_of().touch()
+    assert ask(world)["verdict"] == "vanished", "a file in its place is not the folder"
+
+
+def test_win_04_what_settles_again_is_not_explained_by_what_blocked_it_before(world: World) -> None:
+    row = world.complete()
+    world.run(Stage.RESOLVE, Blocked("subject_not_on_alyx", "Alyx has no subject KS005", "Create it."))
+    world.journal.sessions.unsettle(row.id, "a.npy added since it was complete")
+    world.journal.sessions.looked(row.id, b"+", "waiting_size", "a.ap.ch is missing")
+    found = ask(world)
+    assert (found["verdict"], found["attention"]) == ("waiting_size", True)
+    assert "Alyx has no subject KS005" in facts(found)
 
 
 def test_win_04_root_frozen_without_a_look_at_the_disk(world: World) -> None:

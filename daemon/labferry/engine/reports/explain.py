@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -21,12 +21,14 @@ from labferry.engine.reports.places import Place, places, spellings
 from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
 from labferry.engine.settled import TAKE_IN
 from labferry.errors import CODES, LabferryError
+from labferry.journal.rows import SessionRow
 from labferry.model import SessionState, path_fields, show_path
 from labferry.sessions.layout import Above, Inside, NotASession
 from labferry.sessions.registry import layout
 from labferry.sessions.session import Session
 
 EVENTS = "events"  # the mode of a root that is not found by scanning only
+WITHOUT_FOLDER = frozenset({Verdict.OK_ARCHIVED, Verdict.OK_REGISTERED, Verdict.ADOPTED, Verdict.MOVED})
 FILE_RULE = "sessions are folders, and only folders lead to them"
 
 
@@ -107,13 +109,16 @@ def _explain_place(context: Context, live: LiveState, place: Place) -> Explanati
     if isinstance(parsed, NotASession):
         return _not_a_session(place, parsed, look)
     if look.standing is Standing.LINK and not _is_inside(place, session, look.part):
-        return _not_a_session(place, NotASession(show_path(os.path.basename(look.part)), LINK_RULE), look)
+        found = None if row is None or isinstance(parsed, Inside) else _behind_link(context, live, row)
+        broken = NotASession(show_path(os.path.basename(look.part)), LINK_RULE)
+        return found or _not_a_session(place, broken, look)
     if row is not None:
         if isinstance(parsed, Inside):
             if look.standing is Standing.MISSING and context.journal.files.at(row.id, parsed.below) is None:
                 raise _missing(place, look, parsed)
             return explain_inside(context, row, parsed.below, is_folder=look.standing is Standing.FOLDER)
-        found = explain_session(context, live, row, is_there=look.standing is not Standing.MISSING)
+        there = look.standing in {Standing.FOLDER, Standing.UNREADABLE}
+        found = explain_session(context, live, row, is_there=there)
         return described(found, place.absolute) if look.standing is Standing.FOLDER else found
     if look.standing is Standing.UNREADABLE:
         return _unreadable(look)
@@ -128,6 +133,14 @@ def _frozen(live: LiveState, place: Place) -> RootFacts | None:
     """Return the facts of a place's root if it is frozen: a look at its disk may hang as the disk does."""
     facts = live.root(place.root.name)
     return facts if facts is not None and facts.frozen else None
+
+
+def _behind_link(context: Context, live: LiveState, row: SessionRow) -> Explanation | None:
+    """Explain a session that was here before a link was; None where nothing more is known of it than that."""
+    found = explain_session(context, live, row, is_there=False)
+    if found.verdict not in WITHOUT_FOLDER:
+        return None
+    return replace(found, evidence=(*found.evidence, Fact(f"in its place is {LINK_RULE}")))
 
 
 def _is_inside(place: Place, session: object, part: bytes) -> bool:

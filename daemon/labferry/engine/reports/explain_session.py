@@ -99,8 +99,7 @@ def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[Jo
     """Return the verdict: what is finished, else what stands in the way, from the outside to the inside."""
     first = jobs[0] if jobs else None
     root = live.root(row.root)
-    gone = row.vanished_at is not None or not is_there
-    if gone and (root is None or not root.frozen) and (moved := _moved(context, row)) is not None:
+    if not is_there and (root is None or not root.frozen) and (moved := _moved(context, row)) is not None:
         return moved
     finished = row.complete_at is not None and bool(jobs) and all(job.state is JobState.DONE for job in jobs)
     if row.excluded_at is not None and row.history is not History.ADOPTED and not finished:
@@ -111,24 +110,26 @@ def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[Jo
         return _finished(context, row, jobs)
     if root is not None and root.frozen:
         return frozen(root)
-    if gone:
+    if not is_there:
         return Explanation(
             Verdict.VANISHED,
             "The folder is not there any more, and not all of it had reached its destination.",
             hint="Put the folder back where it was and it is taken up again. If it was removed on purpose, leave it.",
         )
+    if row.vanished_at is not None:
+        return Explanation(Verdict.SETTLING, "The folder is back: the next scan takes it up again.", "not_seen_yet")
     if row.state is SessionState.HELD:
         return Explanation(Verdict.HELD, "An operator holds it.", hint="`labferry release SESSION` lets it go on.")
     if row.history is not None:
         return _of_old(row)
-    if first is not None and first.state is JobState.BLOCKED:
-        verdict = BLOCKED_VERDICTS.get(first.code, Verdict.BLOCKED)
-        return Explanation(verdict, first.reason, first.code, first.hint)
     if row.complete_at is None and row.root not in {one.name for one in context.config.roots}:
         message = f"Not complete yet: root {row.root} is not in the configuration any more."
         return Explanation(Verdict.WAITING_DEPENDENCY, message, "root_unknown")
     if row.complete_at is None:
-        return explain_settling(context, row)
+        return explain_settling(context, row)  # before it is complete again, no job of it goes on
+    if first is not None and first.state is JobState.BLOCKED:
+        verdict = BLOCKED_VERDICTS.get(first.code, Verdict.BLOCKED)
+        return Explanation(verdict, first.reason, first.code, first.hint)
     if first is None:
         return Explanation(
             Verdict.IGNORED_RULE,
