@@ -633,6 +633,19 @@ def test_ruling_02_a_signal_in_a_session_of_the_backlog_is_noticed_and_makes_it_
     assert past.row().history is None, "an ordinary session, though the flag is gone again"
 
 
+def test_ruling_02_a_signal_in_the_middle_of_the_question_is_not_overlooked(past: Past) -> None:
+    folder = past.write(SESSION)
+    past.meet()
+    asked = past.row()
+    finding = past.history._asking(asked, lambda _what, _seconds: None)
+    (folder / FLAG).touch()
+    past.clock.pass_by(3601)
+    past.look()
+    past.history._write_down(asked, finding)
+    past.ask()
+    assert (past.row().signal, past.row().history) == (FLAG, None)
+
+
 # --- a whole server's past ------------------------------------------------------------------------------------
 
 SUBJECTS = ("KS005", "KS014", "SWC_001", "SWC_002", "SWC_054", "ZFM-01935", "ZFM-02601", "ZM_1150", "ZM_1743", "ZM_001")

@@ -121,7 +121,7 @@ def test_ruling_22_the_state_of_an_old_session(world: World, history: History, s
     row = world.old(history=history)
     assert (row.state, row.attention, row.seen_complete) == (state, False, False)
     assert world.journal.sessions.unsettled("s0") == []
-    assert world.journal.sessions.stuck(world.clock.now() + DAY, 1) == []
+    assert world.journal.sessions.stuck(world.clock.now() + DAY, 1, ["s0", "s1"]) == []
     world.journal.sessions.hold(row.id)
     assert world.now(row).state is SessionState.HELD
     world.journal.sessions.release(row.id)

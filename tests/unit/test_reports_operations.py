@@ -12,7 +12,7 @@ from labferry.engine.policy import decide
 from labferry.engine.reports.explain import explain
 from labferry.errors import LabferryError
 from labferry.model import Blocked, Done, JobKind, JobState, SessionState, Stage, Waiting
-from support.world import LIMITS, REJECTED, SESSION, World
+from support.world import DATASET, LIMITS, REJECTED, SESSION, World
 
 
 @pytest.fixture
@@ -54,6 +54,14 @@ def test_retry_leaves_older_generations_alone(world: World) -> None:
     world.settle(row)
     assert operations.retry(world.context, [world.now(row)])["retried"] == 0
     assert [job.state for job in world.journal.jobs.of_session(row.id)] == [JobState.CANCELLED, JobState.QUEUED]
+
+
+def test_ruling_22_retry_takes_nothing_back_from_an_archived_session_whose_folder_was_removed(world: World) -> None:
+    row = world.archived(files=[("alf/trials.table.pqt", DATASET), ("alf/odd.name.x", REJECTED)])
+    world.journal.sessions.vanished(row.id)
+    assert operations.stuck(world.context) == []
+    assert operations.retry(world.context, [world.now(row)])["retried"] == 0
+    assert world.now(row).state is SessionState.ARCHIVED
 
 
 def test_retry_looks_again_at_a_session_with_rejected_files(world: World) -> None:

@@ -212,6 +212,20 @@ def test_sessions_without_any_signal_are_counted_and_the_first_few_named(world: 
     assert found["text"] == f"500 sessions without completion signal for too long: {named} and 497 more."
 
 
+def test_sessions_of_a_root_that_is_not_configured_any_more_are_waited_for_by_nobody(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    row = world.found()
+    world.journal.sessions.looked(row.id, b"-", "waiting_signal", "no completion signal yet")
+    world.close()
+    other = [{"name": "s1", "path": str(world.other), "repository": "local", "events": "off"}]
+    again = World(tmp_path, world.clock, roots=other)
+    try:
+        pass_by(again, 2 * again.config.detection.stale_after)
+        assert "no_signal" not in [one["code"] for one in status(again.context, again.live)["health"]]
+    finally:
+        again.close()
+
+
 def test_doctor_names_sessions_that_wait_for_too_long(world: World) -> None:
     def checks() -> dict[str, dict[str, str]]:
         return {check["name"]: check for check in doctor(world.context, world.live)["checks"]}

@@ -32,7 +32,7 @@ def stuck(context: Context, code: str = "") -> list[SessionRow]:
     waiting = unfinished(context, code, (JobState.WAITING, JobState.BLOCKED))
     found = {row.id: row for row in waiting if row.excluded_at is None}
     for row in context.journal.sessions.select():
-        if row.excluded_at is not None:
+        if row.excluded_at is not None or row.vanished_at is not None:
             continue
         if row.rejected and row.history is None and (not code or (attention(context, row) or {}).get("code") == code):
             found[row.id] = row
@@ -72,7 +72,8 @@ def retry(context: Context, rows: Iterable[SessionRow]) -> dict[str, Any]:
                 continue
             jobs = [job for job in _current(context, row) if job.state in REVIVABLE]
             lost = any(job.kind is JobKind.ARCHIVE and job.code in REGISTERED_OTHERWISE for job in jobs)
-            if lost or (not jobs and row.rejected and not _live(context, row)):
+            again = not jobs and row.rejected and not _live(context, row) and row.vanished_at is None
+            if lost or again:
                 context.journal.jobs.supersede(row.id)
                 context.journal.sessions.unsettle(row.id, "an operator asked for another look")
                 settling += 1

@@ -98,9 +98,10 @@ class Sessions:
         found = self._db.read(_SQL["counts_below"], {"root": root, "folder": folder})
         return {row["state"]: row["sessions"] for row in found}
 
-    def stuck(self, before: float, named: int) -> list[StuckRow]:
+    def stuck(self, before: float, named: int, roots: Iterable[str]) -> list[StuckRow]:
         """Return what detection has waited for since before a time, in epoch seconds: `named` sessions per reason."""
-        return [StuckRow.of(row) for row in self._db.read(_SQL["stuck"], {"before": before, "named": named})]
+        values = {"before": before, "named": named, "roots": json.dumps(list(roots))}
+        return [StuckRow.of(row) for row in self._db.read(_SQL["stuck"], values)]
 
     def root_paths(self) -> dict[str, bytes]:
         """Return where every root is, or was when it was last configured."""

@@ -106,7 +106,8 @@ class HistoryLane(LaneThread):
                 where = f"{show_path(owner.path)} below root {owner.root}"
                 why = f"the same subject, date and number are claimed by {where}"
                 finding = Finding(History.BACKLOG, "same_session_elsewhere", why, finding.eid, finding.lab)
-            live = session.signal is not None and (finding.history is not History.ADOPTED or bool(finding.code))
+            now = journal.sessions.get(session.id) or session  # its signal may have come in the middle of the question
+            live = now.signal is not None and (finding.history is not History.ADOPTED or bool(finding.code))
             if live:
                 journal.backlog.was_live(session.id)
             else:

@@ -99,7 +99,8 @@ def current_conditions(context: Context, live: LiveState, attention: int | None 
 def stuck_sessions(context: Context, before: float) -> list[StuckSessions]:
     """Return what detection has waited for since before a time, by reason, with the first few sessions."""
     found: dict[str, StuckSessions] = {}
-    for row in context.journal.sessions.stuck(before, NAMED):
+    roots = [root.name for root in context.config.roots]
+    for row in context.journal.sessions.stuck(before, NAMED, roots):
         session = context.journal.sessions.get(row.example)
         if session is not None:
             stuck = found.setdefault(row.code, StuckSessions(row.code, row.sessions, row.since))

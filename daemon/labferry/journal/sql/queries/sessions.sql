@@ -63,7 +63,7 @@ SELECT code, sessions, since, example FROM (
     row_number() OVER (PARTITION BY wait_code ORDER BY wait_since, id) AS place
   FROM session
   WHERE complete_at IS NULL AND history IS NULL AND vanished_at IS NULL AND held_at IS NULL AND excluded_at IS NULL
-    AND wait_since < :before)
+    AND wait_since < :before AND root IN (SELECT value FROM json_each(:roots)))
 WHERE place <= :named ORDER BY since, example
 
 -- name: device_of_root
