@@ -19,14 +19,7 @@ _SQL = load_queries("backlog")
 
 
 class Backlog:
-    """The sessions that are history, until an operator or a change makes them ordinary ones.
-
-    Parameters
-    ----------
-    database : Database
-    files : Files
-    clock : Clock
-    """
+    """The sessions that are history, until an operator or a change makes them ordinary ones."""
 
     def __init__(self, database: Database, files: Files, clock: Clock) -> None:
         self._db = database

@@ -45,14 +45,7 @@ class ListedRow(NamedTuple):
 
 
 class Revisits:
-    """The revisit table, and the manifest as a look compares it with the disk.
-
-    Parameters
-    ----------
-    database : Database
-    files : Files
-    clock : Clock
-    """
+    """The revisit table, and the manifest as a look compares it with the disk."""
 
     def __init__(self, database: Database, files: Files, clock: Clock) -> None:
         self._db = database
