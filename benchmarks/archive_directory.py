@@ -17,6 +17,7 @@ from pathlib import Path
 
 from labferry.archive.directory import DirectoryArchive
 from labferry.archive.plan import Item, Plan
+from results import result
 
 FILES = 200
 SIZE = 25_000_000  # bytes per file: 5 GB in all
@@ -34,18 +35,8 @@ def run(workdir: Path, runs: int) -> dict[str, object]:
         theirs.append(_seconds(lambda: subprocess.run(command, check=True), source, target))
         ours.append(_seconds(lambda: _archive(source, target, items), source, target))
     own, reference = statistics.median(ours), statistics.median(theirs)
-    ratio = own / reference
-    return {
-        "name": "archive_directory",
-        "value": round(own, 3),
-        "unit": "s",
-        "reference": round(reference, 3),
-        "ratio": round(ratio, 3),
-        "goal": GOAL,
-        "ok": ratio <= GOAL,
-        "runs": runs,
-        "note": f"{FILES * SIZE / own / 1e6:.0f} MB/s",
-    }
+    note = f"{FILES * SIZE / own / 1e6:.0f} MB/s"
+    return result("archive_directory", own, "s", GOAL, runs, reference=reference, note=note)
 
 
 def _session(source: Path) -> tuple[Item, ...]:

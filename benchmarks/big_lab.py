@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from big_journal import big_journal
+from big_tree import SUBJECTS, big_tree
+from memory import memory
 from support.lab import Lab
 
 READY_LIMIT = 120.0  # seconds
@@ -42,6 +45,7 @@ class BigLab:
         environment: Mapping[str, str] = EVERY_HALF_MINUTE,
     ) -> None:
         folder.mkdir(exist_ok=True)
+        self.tree = tree
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(folder / "notify"))
         self._ready_at = queue.SimpleQueue[float]()
@@ -90,5 +94,19 @@ class BigLab:
 
     def memory(self, field: str) -> float:
         """Return a field of the kernel's account of the daemon's memory (VmRSS, VmHWM), in MiB."""
-        lines = Path(f"/proc/{self.pid}/status").read_text("ascii").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
+        return memory(self.pid)[field]
+
+
+def known_past(
+    workdir: Path,
+    folder: str = "lab",
+    environment: Mapping[str, str] = EVERY_HALF_MINUTE,
+    *,
+    subjects: int = SUBJECTS,
+    unsettled: int = 0,
+    bare: bool = False,
+) -> BigLab:
+    """Return a lab in front of `big_tree` with a journal that knows it, as `big_journal` makes it."""
+    tree = big_tree(workdir, subjects, bare=bare)
+    journal = big_journal(workdir, tree, subjects, unsettled=unsettled, bare=bare)
+    return BigLab(workdir / folder, tree, journal, environment)

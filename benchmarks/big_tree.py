@@ -7,7 +7,8 @@ folder that the runner removes at its end.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -78,6 +79,25 @@ def shared(workdir: Path) -> Path:
     place = workdir.parent / "shared"
     place.mkdir(exist_ok=True)
     return place
+
+
+def put_away(workdir: Path, added: Iterable[Path]) -> None:
+    """Move folders that a benchmark added out of the tree: it is as it was then for the next one."""
+    attic = shared(workdir) / f"done-{time.time_ns()}"
+    attic.mkdir()
+    for number, folder in enumerate(added):
+        if folder.exists():
+            folder.rename(attic / str(number))
+
+
+def list_folders(folder: bytes, depth: int) -> int:
+    """List folders down to a depth and do nothing else; return how many are that deep."""
+    count = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                count += list_folders(entry.path, depth - 1) if depth > 1 else 1
+    return count
 
 
 def _write_subject(root: str, subject: int, bare: bool) -> None:

@@ -6,16 +6,15 @@ own; what counts is the time from there to the register job in the journal, less
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from datetime import date
 from pathlib import Path
 from statistics import quantiles
 
-from big_journal import big_journal
-from big_lab import BigLab
-from big_tree import big_tree, shared
+from big_lab import BigLab, known_past
+from big_tree import put_away
+from results import result
 from support.lab import FLAG, SMALL
 from support.wait import wait_until
 
@@ -31,17 +30,16 @@ SETTINGS = {"LABFERRY_DETECTION__SCAN_EVERY": "30", "LABFERRY_DETECTION__QUIET":
 def run(workdir: Path, runs: int) -> dict[str, object]:
     """Measure once, whatever `runs` says: a hundred sessions give a percentile."""
     del runs
-    tree = big_tree(workdir)
     paths = [f"SWC_{number % 100:03d}/{TODAY}/{number // 100 + 101:03d}" for number in range(SESSIONS)]
-    with BigLab(workdir / "lab", tree, big_journal(workdir, tree), SETTINGS) as big:
+    with known_past(workdir, environment=SETTINGS) as big:
         try:
-            return _measure(big, tree, paths)
+            return _measure(big, paths)
         finally:
-            _take_away(workdir, tree, paths)
+            put_away(workdir, {(big.tree / path).parent for path in paths})
 
 
-def _measure(big: BigLab, tree: Path, paths: list[str]) -> dict[str, object]:
-    lab = big.lab
+def _measure(big: BigLab, paths: list[str]) -> dict[str, object]:
+    lab, tree = big.lab, big.tree
     big.start()
     lab.ask("/v1/pause", "POST", {"lane": ""})  # what becomes of the sessions is not the question
     for path in paths:
@@ -64,23 +62,4 @@ def _measure(big: BigLab, tree: Path, paths: list[str]) -> dict[str, object]:
     assert len(late) == SESSIONS
     assert min(late) >= 0, "complete before its time"
     value = quantiles(late, n=100)[98]
-    return {
-        "name": "detect_latency_p99",
-        "value": value,
-        "unit": "s",
-        "reference": 1,  # the goal is in seconds, not a ratio
-        "ratio": value,
-        "goal": GOAL,
-        "ok": value <= GOAL,
-        "runs": late,
-        "note": f"median {sorted(late)[SESSIONS // 2]:.3f} s",
-    }
-
-
-def _take_away(workdir: Path, tree: Path, paths: list[str]) -> None:
-    """Leave the tree as it was for the next benchmark."""
-    attic = shared(workdir) / f"done-{time.time_ns()}"
-    attic.mkdir()
-    for number, day in enumerate(sorted({os.path.dirname(path) for path in paths})):
-        if (tree / day).exists():
-            (tree / day).rename(attic / str(number))
+    return result("detect_latency_p99", value, "s", GOAL, late, note=f"median {sorted(late)[SESSIONS // 2]:.3f} s")

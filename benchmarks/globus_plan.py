@@ -15,6 +15,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from results import result
+
 HERE = Path(__file__).resolve().parent
 GOAL = 2.0  # seconds
 MEMORY_GOAL = 100  # MiB
@@ -22,26 +24,14 @@ MEMORY_GOAL = 100  # MiB
 
 def run(workdir: Path, runs: int) -> dict[str, object]:
     """Measure the time."""
-    return _result("globus_plan", "s", [measured["seconds"] for measured in _measure(workdir, runs)], GOAL)
+    seconds = [measured["seconds"] for measured in _measure(workdir, runs)]
+    return result("globus_plan", median(seconds), "s", GOAL, seconds)
 
 
 def run_memory(workdir: Path, runs: int) -> dict[str, object]:
     """Measure the memory: the highest resident set of either part, above that of the process before it."""
-    return _result("globus_plan_rss", "MiB", [measured["mib"] for measured in _measure(workdir, runs)], MEMORY_GOAL)
-
-
-def _result(name: str, unit: str, values: list[float], goal: float) -> dict[str, object]:
-    value = median(values)
-    return {
-        "name": name,
-        "value": value,
-        "unit": unit,
-        "reference": 1,  # the goal is in this unit, not a ratio
-        "ratio": value,
-        "goal": goal,
-        "ok": value <= goal,
-        "runs": values,
-    }
+    sizes = [measured["mib"] for measured in _measure(workdir, runs)]
+    return result("globus_plan_rss", median(sizes), "MiB", MEMORY_GOAL, sizes)
 
 
 def _measure(workdir: Path, runs: int) -> list[dict[str, float]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from results import result
 from support.lab import FAST, Lab, archived_files
 
 SESSIONS = 100
@@ -46,17 +47,8 @@ def run(workdir: Path, runs: int) -> dict[str, object]:
             counted.append(len(requests) / SESSIONS)
             kinds = Counter(map(_kind, requests))
     value = median(counted)
-    return {
-        "name": "globus_requests",
-        "value": value,
-        "unit": "requests/session",
-        "reference": ALLOWED,
-        "ratio": value / ALLOWED,
-        "goal": GOAL,
-        "ok": value / ALLOWED <= GOAL,
-        "runs": counted,
-        "note": _told(kinds.most_common()),
-    }
+    note = _told(kinds.most_common())
+    return result("globus_requests", value, "requests/session", GOAL, counted, reference=ALLOWED, note=note)
 
 
 def _kind(path: str) -> str:

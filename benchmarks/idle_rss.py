@@ -6,7 +6,6 @@ Every run is a daemon of its own, in front of a sandbox. The resident set counts
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from memory import memory
+from results import result
 from support.lab import Lab
 from support.wait import wait_until
 
@@ -33,18 +34,8 @@ def run(workdir: Path, runs: int) -> dict[str, object]:
             rss, pss = _settled(daemon.process.pid)
             resident.append(rss)
             proportional.append(pss)
-    value = median(resident)
-    return {
-        "name": "idle_rss",
-        "value": value,
-        "unit": "MiB",
-        "reference": 1,  # the goal is in MiB, not a ratio
-        "ratio": value,
-        "goal": GOAL,
-        "ok": value <= GOAL,
-        "runs": resident,
-        "note": f"proportional share {median(proportional):.1f} MiB",
-    }
+    note = f"proportional share {median(proportional):.1f} MiB"
+    return result("idle_rss", median(resident), "MiB", GOAL, resident, note=note)
 
 
 def _record_session(root: Path) -> None:
@@ -75,6 +66,5 @@ def _settled(pid: int) -> tuple[float, float]:
 
 
 def _memory(pid: int) -> tuple[float, float]:
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    found = dict(re.findall(r"^(Rss|Pss): +(\d+) kB$", rollup, re.MULTILINE))
-    return int(found["Rss"]) / 1024, int(found["Pss"]) / 1024
+    found = memory(pid, "smaps_rollup")
+    return found["Rss"], found["Pss"]

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from labferry.journal import Journal
 from labferry.journal.jobs import Move
 from labferry.model import JobKind, JobState, Stage, SystemClock
+from results import result
 
 GOAL = 0.6
 JOBS = 200  # per run
@@ -43,17 +44,7 @@ def run(workdir: Path, runs: int) -> dict[str, object]:
                 work += _seconds(partial(_transitions, journal, jobs[start : start + TURN]))
             ours.append(TRANSITIONS * JOBS / work)
             bare.append(JOBS / writes)
-    ratio = median(ours) / median(bare)
-    return {
-        "name": "journal",
-        "value": median(ours),
-        "unit": "transitions/s",
-        "reference": median(bare),
-        "ratio": ratio,
-        "goal": GOAL,
-        "ok": ratio >= GOAL,
-        "runs": ours,
-    }
+    return result("journal", median(ours), "transitions/s", GOAL, ours, reference=median(bare), at_least=True)
 
 
 def _transitions(journal: Journal, sessions: list[int]) -> None:

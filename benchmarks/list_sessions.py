@@ -9,8 +9,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from statistics import median
 
+from big_tree import list_folders
 from labferry.detect.scan import scan
 from labferry.sessions.registry import layout
+from results import result
 
 GOAL = 1.5
 SUBJECTS, DAYS = 160, 50  # and two or three sessions a day: 20,000
@@ -22,31 +24,12 @@ def run(workdir: Path, runs: int) -> dict[str, object]:
     if not os.path.exists(root):
         _build(root)
     ibl = layout("ibl")
-    sessions = _list(root, DEPTH)
+    sessions = list_folders(root, DEPTH)
     scans, listings = [], []
     for _ in range(runs):  # in turn, so that what else the machine does falls on both
-        listings.append(_seconds(lambda: _list(root, DEPTH)))
+        listings.append(_seconds(lambda: list_folders(root, DEPTH)))
         scans.append(_seconds(lambda: len(scan(root, ibl).found), expect=sessions))
-    ratio = median(scans) / median(listings)
-    return {
-        "name": "list_sessions",
-        "value": median(scans),
-        "unit": "s",
-        "reference": median(listings),
-        "ratio": ratio,
-        "goal": GOAL,
-        "ok": ratio <= GOAL,
-        "runs": scans,
-    }
-
-
-def _list(folder: bytes, depth: int) -> int:
-    count = 0
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                count += _list(entry.path, depth - 1) if depth > 1 else 1
-    return count
+    return result("list_sessions", median(scans), "s", GOAL, scans, reference=median(listings))
 
 
 def _build(root: bytes) -> None:

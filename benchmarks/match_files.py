@@ -13,6 +13,7 @@ from statistics import median
 from labferry.datasets import DataFormat, DatasetType, Matcher, RegistrationRules, Vocabulary
 from labferry.model import FileFate
 from labferry.sessions.walk import FileKind, walk_session
+from results import result
 
 GOAL = 1.5
 SESSIONS = 1_000
@@ -78,17 +79,7 @@ def run(workdir: Path, runs: int) -> dict[str, object]:
         datasets = _count_datasets(sessions)
         ours.append(time.perf_counter() - started)
         assert datasets == SESSIONS * DATASETS_PER_SESSION, f"{datasets} datasets found"
-    ratio = median(ours) / median(theirs)
-    return {
-        "name": "match_files",
-        "value": median(ours),
-        "unit": "s",
-        "reference": median(theirs),
-        "ratio": ratio,
-        "goal": GOAL,
-        "ok": ratio <= GOAL,
-        "runs": ours,
-    }
+    return result("match_files", median(ours), "s", GOAL, ours, reference=median(theirs))
 
 
 def _count_datasets(sessions: list[bytes]) -> int:

@@ -25,6 +25,7 @@ from statistics import median
 
 from alyx_lab import DEADLINE, HERE, AlyxLab
 from labferry.sessions.session import Session
+from results import result
 from support.records import SETTINGS, TRIALS, jsonable, new_settings, trial
 from support.tested_alyx import TestedAlyx
 
@@ -48,18 +49,7 @@ def run(workdir: Path, runs: int) -> dict[str, object]:
         for _ in range(runs):
             theirs.append(_register_with_one(place))
             ours.append(_register(place))
-    ratio = median(ours) / median(theirs)
-    return {
-        "name": "register_one",
-        "value": median(ours),
-        "unit": "s",
-        "reference": median(theirs),
-        "ratio": ratio,
-        "goal": ONE_GOAL,
-        "ok": ratio <= ONE_GOAL,
-        "runs": ours,
-        "note": _note(place.alyx),
-    }
+    return result("register_one", median(ours), "s", ONE_GOAL, ours, reference=median(theirs), note=_note(place.alyx))
 
 
 def run_server(workdir: Path, runs: int) -> dict[str, object]:
@@ -71,18 +61,9 @@ def run_server(workdir: Path, runs: int) -> dict[str, object]:
             began = time.time()
             wall.append(_register(place))
             waited.append(sum(asked.waited for asked in place.asked(began)))
-    ratio = median(wall) / median(waited)
-    return {
-        "name": "register_server",
-        "value": median(wall),
-        "unit": "s",
-        "reference": median(waited),
-        "ratio": ratio,
-        "goal": SERVER_GOAL,
-        "ok": ratio <= SERVER_GOAL,
-        "runs": wall,
-        "note": _note(place.alyx),
-    }
+    return result(
+        "register_server", median(wall), "s", SERVER_GOAL, wall, reference=median(waited), note=_note(place.alyx)
+    )
 
 
 def run_requests(workdir: Path, runs: int) -> dict[str, object]:
@@ -101,18 +82,16 @@ def run_requests(workdir: Path, runs: int) -> dict[str, object]:
             kinds = Counter(f"{one.method} {one.path}" for one in requests)
             rows = kinds["POST /weighings"], kinds["POST /water-administrations"]
             assert rows == (1, 1), f"a weighing and a water administration were to be sent: {kinds}"
-    ratio = sum(asked) / sum(allowed)
-    return {
-        "name": "register_requests",
-        "value": sum(asked) / runs,
-        "unit": "requests/session",
-        "reference": sum(allowed) / runs,
-        "ratio": ratio,
-        "goal": 1.0,
-        "ok": ratio <= 1.0,
-        "runs": asked,
-        "note": "in the last run " + ", ".join(f"{count} {kind}" for kind, count in kinds.items()),
-    }
+    note = "in the last run " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return result(
+        "register_requests",
+        sum(asked) / runs,
+        "requests/session",
+        1.0,
+        asked,
+        reference=sum(allowed) / runs,
+        note=note,
+    )
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------

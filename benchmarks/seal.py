@@ -15,8 +15,10 @@ from pathlib import Path
 
 from labferry.detect.seal import seal
 from labferry.model import FileVersion
+from results import result
 
 SIZE = 256 * 1024 * 1024  # bytes per file
+MB = SIZE / 1e6
 GOAL = 0.9  # of md5sum's speed
 THREADS_GOAL = 1.3  # times the speed of one thread, on two cores that others may use too
 
@@ -29,7 +31,7 @@ def run(workdir: Path, runs: int) -> dict[str, object]:
         theirs.append(_seconds(lambda: subprocess.run(["md5sum", file], check=True, stdout=subprocess.DEVNULL), file))
         ours.append(_seconds(lambda: _seal(file), file))
     own, reference = statistics.median(ours), statistics.median(theirs)
-    return _result("seal", SIZE / own, SIZE / reference, GOAL, runs)
+    return result("seal", MB / own, "MB/s", GOAL, runs, reference=MB / reference, at_least=True)
 
 
 def run_threads(workdir: Path, runs: int) -> dict[str, object]:
@@ -41,21 +43,7 @@ def run_threads(workdir: Path, runs: int) -> dict[str, object]:
             one.append(_seconds(lambda: [_seal(file) for file in files], *files))
             two.append(_seconds(lambda: list(lanes.map(_seal, files)), *files))
     own, reference = statistics.median(two), statistics.median(one)
-    return _result("seal_threads", 2 * SIZE / own, 2 * SIZE / reference, THREADS_GOAL, runs)
-
-
-def _result(name: str, value: float, reference: float, goal: float, runs: int) -> dict[str, object]:
-    ratio = value / reference
-    return {
-        "name": name,
-        "value": round(value / 1e6, 1),
-        "unit": "MB/s",
-        "reference": round(reference / 1e6, 1),
-        "ratio": round(ratio, 3),
-        "goal": goal,
-        "ok": ratio >= goal,
-        "runs": runs,
-    }
+    return result("seal_threads", 2 * MB / own, "MB/s", THREADS_GOAL, runs, reference=2 * MB / reference, at_least=True)
 
 
 def _file(workdir: Path, name: str) -> Path:

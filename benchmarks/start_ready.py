@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from big_journal import big_journal
-from big_lab import EVERY_HALF_MINUTE, BigLab
+from big_lab import EVERY_HALF_MINUTE, BigLab, known_past
 from big_tree import big_tree
+from results import result
 
 GOAL, NEW_GOAL = 1.0, 3.0  # seconds
 AS_HISTORY = {**EVERY_HALF_MINUTE, "LABFERRY_DETECTION__HISTORY_AGE": "0"}  # a tree that was written just now is old
@@ -17,15 +17,14 @@ AS_HISTORY = {**EVERY_HALF_MINUTE, "LABFERRY_DETECTION__HISTORY_AGE": "0"}  # a 
 
 def run(workdir: Path, runs: int) -> dict[str, object]:
     """Start with a journal that knows the tree, after a stop that was clean."""
-    tree = big_tree(workdir)
-    with BigLab(workdir / "lab", tree, big_journal(workdir, tree)) as big:
+    with known_past(workdir) as big:
         big.start()  # warms the cache, and brings the journal to this version
         measured = []
         for _ in range(runs):
             big.lab.stop()
             measured.append(big.start())
             assert big.lab.count("archived") == big.lab.status()["roots"][0]["sessions"]
-    return _result("start_ready", measured, GOAL)
+    return result("start_ready", median(measured), "s", GOAL, measured)
 
 
 def run_new(workdir: Path, runs: int) -> dict[str, object]:
@@ -38,18 +37,4 @@ def run_new(workdir: Path, runs: int) -> dict[str, object]:
             assert big.lab.status()["roots"][0]["sessions"] > 0
             assert big.lab.daemon is not None
             big.lab.daemon.end(signal.SIGKILL)
-    return _result("start_ready_new", measured, NEW_GOAL)
-
-
-def _result(name: str, measured: list[float], goal: float) -> dict[str, object]:
-    value = median(measured)
-    return {
-        "name": name,
-        "value": value,
-        "unit": "s",
-        "reference": 1,  # the goal is in seconds, not a ratio
-        "ratio": value,
-        "goal": goal,
-        "ok": value <= goal,
-        "runs": measured,
-    }
+    return result("start_ready_new", median(measured), "s", NEW_GOAL, measured)

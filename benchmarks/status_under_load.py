@@ -7,13 +7,13 @@ from datetime import date
 from pathlib import Path
 from statistics import quantiles
 
-from big_journal import big_journal
-from big_lab import BigLab
-from big_tree import big_tree, shared
-from support.lab import FLAG
+from big_lab import known_past
+from big_tree import put_away
+from many_files import write_many
+from results import result
 from support.wait import wait_until
 
-FILES, IN_A_FOLDER = 100_000, 500
+FILES = 100_000
 GOAL = 0.2
 PAUSE = 0.05  # seconds between two questions
 DEADLINE = 600.0
@@ -25,12 +25,10 @@ HASHING = "hashing "
 def run(workdir: Path, runs: int) -> dict[str, object]:
     """Measure once, whatever `runs` says: a hundred thousand files give enough answers."""
     del runs
-    tree = big_tree(workdir)
-    session = f"KS005/{date.today()}/001"
-    folder = tree / session
-    with BigLab(workdir / "lab", tree, big_journal(workdir, tree), SETTINGS) as big:
+    with known_past(workdir, environment=SETTINGS) as big:
+        subject = big.tree / "KS005"
         try:
-            _write(folder)
+            write_many(subject / f"{date.today()}/001", FILES, lambda number: b"%d" % number * 100)
             big.start()
             lab = big.lab
             wait_until(lambda: _is_hashing(lab.status()), timeout=DEADLINE, what="the session to be hashed")
@@ -46,30 +44,11 @@ def run(workdir: Path, runs: int) -> dict[str, object]:
             ((read,),) = lab.journal(f"SELECT count(*) FROM file WHERE md5 IS NOT NULL AND session_id = ({ours})")
             assert read == FILES, f"{read} files were hashed, {status['lanes']}"
         finally:
-            if folder.exists():
-                (tree / "KS005").rename(shared(workdir) / f"done-{time.time_ns()}")
+            put_away(workdir, [subject])
     assert len(seconds) >= LEAST, f"only {len(seconds)} answers while files were hashed"
     value = quantiles(seconds, n=100)[98]
-    return {
-        "name": "status_p99",
-        "value": value,
-        "unit": "s",
-        "reference": 1,  # the goal is in seconds, not a ratio
-        "ratio": value,
-        "goal": GOAL,
-        "ok": value <= GOAL,
-        "runs": seconds,
-        "note": f"{len(seconds)} answers, median {sorted(seconds)[len(seconds) // 2]:.3f} s",
-    }
-
-
-def _write(folder: Path) -> None:
-    for number in range(FILES):
-        below = folder / f"alf/part{number // IN_A_FOLDER:04d}"
-        if number % IN_A_FOLDER == 0:
-            below.mkdir(parents=True)
-        (below / f"spikes.times.n{number % IN_A_FOLDER:03d}.npy").write_bytes(b"%d" % number * 100)
-    (folder / FLAG).touch()
+    note = f"{len(seconds)} answers, median {sorted(seconds)[len(seconds) // 2]:.3f} s"
+    return result("status_p99", value, "s", GOAL, seconds, note=note)
 
 
 def _is_hashing(status: dict[str, object]) -> bool:

@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from results import result
+
 GOAL = 12.0
 ROOTS = 20
 STATES = ("settling", "complete", "registered", "archived", "adopted", "backlog", "held", "vanished", "ignored")
@@ -63,17 +65,7 @@ def run(workdir: Path, runs: int) -> dict[str, object]:
         for _ in range(runs * 5):  # short runs: more of them, in turn, so that other load falls on both
             floors.append(_seconds(nothing, workdir))
             walls.append(_seconds(asking, workdir))
-    ratio = median(walls) / median(floors)
-    return {
-        "name": "status_wall",
-        "value": median(walls),
-        "unit": "s",
-        "reference": median(floors),
-        "ratio": ratio,
-        "goal": GOAL,
-        "ok": ratio <= GOAL,
-        "runs": walls,
-    }
+    return result("status_wall", median(walls), "s", GOAL, walls, reference=median(floors))
 
 
 def _seconds(command: Sequence[str], workdir: Path) -> float:

@@ -15,9 +15,10 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from big_journal import UNSIGNALLED, big_journal
-from big_lab import BigLab
-from big_tree import SUBJECTS, big_tree, folders, sessions
+from big_journal import UNSIGNALLED
+from big_lab import known_past
+from big_tree import SUBJECTS, folders, list_folders, sessions
+from results import result
 
 FEW_SUBJECTS = SUBJECTS // 10
 WINDOW = 30.0  # seconds: the default of `scan_every`
@@ -40,30 +41,28 @@ class Measured:
 
 def run_scan(workdir: Path, runs: int) -> dict[str, object]:
     seen = _measure(workdir.parent, runs)
-    value, reference = median(seen.scan), median(seen.listing)
-    return _result("steady_scan", value, "s", reference, SCAN_GOAL, seen.scan)
+    return result("steady_scan", median(seen.scan), "s", SCAN_GOAL, seen.scan, reference=median(seen.listing))
 
 
 def run_cpu(workdir: Path, runs: int) -> dict[str, object]:
     seen = _measure(workdir.parent, runs)
-    return _result("steady_cpu", median(seen.many), "of a core", 1, CPU_GOAL, seen.many)
+    return result("steady_cpu", median(seen.many), "of a core", CPU_GOAL, seen.many)
 
 
 def run_cpu_unsignalled(workdir: Path, runs: int) -> dict[str, object]:
     seen = _measure(workdir.parent, runs)
-    return _result(
-        "steady_cpu_unsignalled", median(seen.unsignalled), "of a core", 1, UNSIGNALLED_GOAL, seen.unsignalled
-    )
+    value = median(seen.unsignalled)
+    return result("steady_cpu_unsignalled", value, "of a core", UNSIGNALLED_GOAL, seen.unsignalled)
 
 
 def run_watches(workdir: Path, runs: int) -> dict[str, object]:
     seen = _measure(workdir.parent, runs)
-    return _result("watches", seen.watches, "watches", folders(), WATCHES_GOAL, [seen.watches])
+    return result("watches", seen.watches, "watches", WATCHES_GOAL, [seen.watches], reference=folders())
 
 
 def run_growth(workdir: Path, runs: int) -> dict[str, object]:
     seen = _measure(workdir.parent, runs)
-    return _result("growth_cpu", median(seen.many), "of a core", median(seen.few), GROWTH_GOAL, seen.many)
+    return result("growth_cpu", median(seen.many), "of a core", GROWTH_GOAL, seen.many, reference=median(seen.few))
 
 
 @cache
@@ -71,18 +70,11 @@ def _measure(place: Path, runs: int) -> Measured:
     seen = Measured()
     with TemporaryDirectory(dir=place) as folder, ExitStack() as stack:
         workdir = Path(folder)
-        tree, small = big_tree(workdir), big_tree(workdir, FEW_SUBJECTS)
-
-        def daemon(name: str, *arguments: object, unsettled: int = 0) -> BigLab:
-            root, subjects = arguments
-            journal = big_journal(workdir, root, subjects, unsettled=unsettled)  # type: ignore[arg-type]
-            big = stack.enter_context(BigLab(workdir / name, root, journal))  # type: ignore[arg-type]
-            big.start()
-            return big
-
-        many = daemon("many", tree, SUBJECTS)
-        few = daemon("few", small, FEW_SUBJECTS)
-        unsignalled = daemon("unsignalled", tree, SUBJECTS, unsettled=UNSIGNALLED)
+        many = stack.enter_context(known_past(workdir, "many"))
+        few = stack.enter_context(known_past(workdir, "few", subjects=FEW_SUBJECTS))
+        unsignalled = stack.enter_context(known_past(workdir, "unsignalled", unsettled=UNSIGNALLED))
+        for one in (many, few, unsignalled):
+            one.start()
         time.sleep(SETTLING)
         for _ in range(runs):
             before = [one.cpu() for one in (many, few, unsignalled)]
@@ -93,7 +85,7 @@ def _measure(place: Path, runs: int) -> Measured:
             (root,) = many.lab.status()["roots"]
             seen.scan.append(root["scan_s"])
             began = time.perf_counter()
-            listed = _list(os.fsencode(tree), DEPTH)
+            listed = list_folders(os.fsencode(many.tree), DEPTH)
             seen.listing.append(time.perf_counter() - began)
             assert listed == root["sessions"] == sum(1 for _ in sessions())
         seen.watches = root["watches"]
@@ -101,28 +93,3 @@ def _measure(place: Path, runs: int) -> Measured:
         assert (states["settling"], states["archived"]) == (UNSIGNALLED, listed - UNSIGNALLED)
         assert many.lab.count("archived") == listed, "something happened although nothing did"
     return seen
-
-
-def _list(folder: bytes, depth: int) -> int:
-    count = 0
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                count += _list(entry.path, depth - 1) if depth > 1 else 1
-    return count
-
-
-def _result(
-    name: str, value: float, unit: str, reference: float, goal: float, runs: list[float] | list[int]
-) -> dict[str, object]:
-    ratio = value / reference
-    return {
-        "name": name,
-        "value": value,
-        "unit": unit,
-        "reference": reference,
-        "ratio": ratio,
-        "goal": goal,
-        "ok": ratio <= goal,
-        "runs": runs,
-    }

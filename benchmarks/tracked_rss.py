@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from big_journal import big_journal
-from big_lab import BigLab
-from big_tree import SUBJECTS, big_tree, sessions
+from big_lab import known_past
+from big_tree import SUBJECTS, sessions
+from results import result
 
 MANY_SUBJECTS = 5 * SUBJECTS
 GOAL = 200e6 / 2**20  # 200 MB
@@ -18,20 +18,9 @@ OFTEN = {"LABFERRY_DETECTION__SCAN_EVERY": "5"}
 def run(workdir: Path, runs: int) -> dict[str, object]:
     """Measure once, whatever `runs` says: memory varies little."""
     del runs
-    tree = big_tree(workdir, MANY_SUBJECTS, bare=True)
-    with BigLab(workdir / "lab", tree, big_journal(workdir, tree, MANY_SUBJECTS, bare=True), OFTEN) as big:
+    with known_past(workdir, environment=OFTEN, subjects=MANY_SUBJECTS, bare=True) as big:
         big.start()
         time.sleep(SOME_SCANS)
         assert big.lab.count("archived") == sum(1 for _ in sessions(MANY_SUBJECTS))
         value, now = big.memory("VmHWM"), big.memory("VmRSS")
-    return {
-        "name": "tracked_rss",
-        "value": value,
-        "unit": "MiB",
-        "reference": 1,  # the goal is in MiB, not a ratio
-        "ratio": value,
-        "goal": GOAL,
-        "ok": value <= GOAL,
-        "runs": 1,
-        "note": f"{now:.1f} MiB in the end",
-    }
+    return result("tracked_rss", value, "MiB", GOAL, 1, note=f"{now:.1f} MiB in the end")
