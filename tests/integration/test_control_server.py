@@ -25,8 +25,9 @@ import pytest
 
 from labferry.control import listening
 from labferry.control.client import ControlClient
+from labferry.control.conversation import BODY_LIMIT
 from labferry.control.listening import LONGEST_PATH
-from labferry.control.server import BODY_LIMIT, ControlServer, bind_socket
+from labferry.control.server import ControlServer, bind_socket
 from labferry.errors import LabferryError, UnavailableError
 from labferry.model import Blocked, JobState, Stage
 from support.rights import folder_for_everyone
