@@ -12,23 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from labferry.alyx.answers import RefusedError
+from labferry.alyx.answers import ProtectedFilesError, RefusedError
 from labferry.alyx.client import AlyxClient
+from labferry.alyx.dataset_rows import UNRATED, datasets_named, delete_dataset, registered_datasets
+from labferry.alyx.file_records import ensure_file_record, mark_exists
 from labferry.alyx.overview import sessions_of
 from labferry.alyx.people import People
-from labferry.alyx.registration import (
-    UNRATED,
-    FileToRegister,
-    ProtectedFilesError,
-    compare_answer,
-    datasets_named,
-    delete_dataset,
-    ensure_file_record,
-    files_body,
-    mark_exists,
-    post_files,
-    registered_datasets,
-)
+from labferry.alyx.registration import FileToRegister, compare_answer, files_body, post_files
 from labferry.alyx.resolve import local_repository, server_repository
 from labferry.alyx.sessions import RemoteSession, create_session, duplicate_session, get_session, owner, session_ids
 from labferry.alyx.vocabulary import CachedVocabulary, fetch_vocabulary

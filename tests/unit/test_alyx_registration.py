@@ -6,15 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from labferry.alyx.dataset_rows import RemoteDataset, SessionDatasets
 from labferry.alyx.file_records import RemoteFileRecord
-from labferry.alyx.registration import (
-    FileToRegister,
-    RegisteredFile,
-    RemoteDataset,
-    SessionDatasets,
-    compare_answer,
-    files_body,
-)
+from labferry.alyx.registration import FileToRegister, RegisteredFile, compare_answer, files_body
 from labferry.alyx.sessions import owner, ownership
 from labferry.errors import BlockedError
 

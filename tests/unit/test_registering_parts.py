@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labferry.alyx.registration import RemoteDataset, RemoteFileRecord
+from labferry.alyx.dataset_rows import RemoteDataset
+from labferry.alyx.file_records import RemoteFileRecord
 from labferry.datasets import collection_revision_name, is_raw
 from labferry.engine.registering.looking import Fingerprint, path_of
 from labferry.engine.registering.plan import HOLDS, KEPT, Plan, Plans

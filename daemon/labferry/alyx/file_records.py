@@ -48,6 +48,12 @@ def file_record(row: Json) -> RemoteFileRecord:
     )
 
 
+def file_records(row: Json) -> tuple[RemoteFileRecord, ...]:
+    """Read the file records of a dataset from any of Alyx' answers about it."""
+    records = row.get("file_records")
+    return tuple(file_record(record) for record in records) if isinstance(records, list) else ()
+
+
 def ensure_file_record(client: AlyxClient, dataset_id: str, repository: str, relative_path: str) -> RemoteFileRecord:
     """Find a dataset's file record in a repository, or create it with `exists` false.
 

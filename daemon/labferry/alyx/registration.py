@@ -1,166 +1,25 @@
 """The registry room's main act: telling Alyx which files of a session there are.
 
 `/register-file` is not atomic, idempotent only while one request is in flight, and silent about files that it
-leaves out or moves. So there is one bare request here, a look at what Alyx has, and a comparison of what was
-answered with what was sent. From here only Alyx is touched.
+leaves out or moves. So there is one bare request here, and a comparison of what was answered with what was sent; what
+Alyx has then, `dataset_rows` looks up. From here only Alyx is touched.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labferry.alyx.answers import ProtectedFilesError
 from labferry.alyx.client import AlyxClient
-from labferry.alyx.fields import Json, as_object, as_objects, flag, identity, number, text, texts
-from labferry.alyx.file_records import RemoteFileRecord, ensure_file_record, file_record, mark_exists
+from labferry.alyx.dataset_rows import UNRATED
+from labferry.alyx.fields import Json, as_object, as_objects, identity, number, text, texts
+from labferry.alyx.file_records import RemoteFileRecord, file_records
 from labferry.datasets import collection_revision_name
 from labferry.datasets.names import overlong, unsafe_part
 from labferry.errors import BlockedError
 
-__all__ = [  # with what belongs to it elsewhere in this room
-    "DatasetKey",
-    "FileToRegister",
-    "ProtectedFilesError",
-    "RegisteredFile",
-    "RemoteDataset",
-    "RemoteFileRecord",
-    "SessionDatasets",
-    "compare_answer",
-    "dataset_pages",
-    "datasets_named",
-    "delete_dataset",
-    "ensure_file_record",
-    "files_body",
-    "mark_exists",
-    "post_files",
-    "registered_datasets",
-]
-
-DatasetKey = tuple[str, str, str]
-"""How Alyx names a file of a session: collection, revision, name; the first two may be empty."""
-
-UNRATED = "NOT_SET"  # Alyx' word for a dataset that nobody has rated
-
 _SESSION_PATH = re.compile(r"[A-Za-z0-9_.-]+/\d{4}-\d{2}-\d{2}/\d{3}")
-
-
-# --- what Alyx has ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteDataset:
-    """A dataset row of a session.
-
-    Attributes
-    ----------
-    id : str
-        UUID.
-    collection, revision, name : str
-        The first two may be empty.
-    hash : str
-        MD5, empty where Alyx has none.
-    size : int or None
-        Bytes.
-    version : str
-        Of the program that registered it.
-    protected : bool
-        A tag forbids to change it.
-    default : bool
-        It is the revision that users get.
-    created : str
-        Naive, in the server's time zone.
-    file_records : tuple of RemoteFileRecord
-        Where it is, or will be. None at all is the sign of an orphan or of a registration cut short.
-    qc : str
-        What somebody or some program thinks of it, `NOT_SET` where nobody does.
-    """
-
-    id: str
-    collection: str
-    revision: str
-    name: str
-    hash: str
-    size: int | None
-    version: str
-    protected: bool
-    default: bool
-    created: str
-    file_records: tuple[RemoteFileRecord, ...]
-    qc: str = UNRATED
-
-    @property
-    def key(self) -> DatasetKey:
-        """Collection, revision and name."""
-        return (self.collection, self.revision, self.name)
-
-    def record_at(self, repository: str, path: str) -> RemoteFileRecord | None:
-        """Return its record in a repository; other paths there (an unpadded number) are other files."""
-        return next((r for r in self.file_records if (r.repository, r.relative_path) == (repository, path)), None)
-
-
-class SessionDatasets(Mapping[DatasetKey, RemoteDataset]):
-    """The datasets of one session by collection, revision and name.
-
-    Where several rows share a key, the one with file records stands for it.
-
-    Attributes
-    ----------
-    doubled : dict
-        Every key with more than one row, and all its rows. Alyx answers any request about it with 500.
-    orphans : tuple of RemoteDataset
-        Rows without file records beside a row that has some: what a lost race leaves, and what may be deleted
-        to repair it (once it is old enough and if it is not protected).
-    """
-
-    def __init__(self, rows: Iterable[RemoteDataset]) -> None:
-        unique = {row.id: row for row in rows}  # pages may overlap while Alyx works
-        by_key: dict[DatasetKey, list[RemoteDataset]] = {}
-        for row in sorted(unique.values(), key=lambda row: (not row.file_records, row.id)):
-            by_key.setdefault(row.key, []).append(row)
-        self._first = {key: rows[0] for key, rows in by_key.items()}
-        self.doubled = {key: tuple(rows) for key, rows in by_key.items() if len(rows) > 1}
-        self.orphans = tuple(
-            row for rows in self.doubled.values() for row in rows if rows[0].file_records and not row.file_records
-        )
-
-    def __getitem__(self, key: DatasetKey) -> RemoteDataset:
-        return self._first[key]
-
-    def __iter__(self) -> Iterator[DatasetKey]:
-        return iter(self._first)
-
-    def __len__(self) -> int:
-        return len(self._first)
-
-
-def registered_datasets(client: AlyxClient, eid: str) -> SessionDatasets:
-    """Look at all datasets of a session.
-
-    Raises
-    ------
-    RefusedError
-        Alyx does not know the session.
-    """
-    return SessionDatasets(row for page in dataset_pages(client, eid) for row in page)
-
-
-def dataset_pages(client: AlyxClient, eid: str) -> Iterator[list[RemoteDataset]]:
-    """Yield all datasets of a session page by page: there may be hundreds of thousands; raises as above."""
-    for page in client.pages("/datasets", {"session": eid}):
-        yield [_remote_dataset(row) for row in page]
-
-
-def datasets_named(client: AlyxClient, eid: str, key: DatasetKey) -> tuple[RemoteDataset, ...]:
-    """Look at all rows of a session that share collection, revision and name."""
-    rows = map(_remote_dataset, client.list_all("/datasets", {"session": eid, "name": key[2]}))
-    return tuple(row for row in rows if row.key == key)
-
-
-def delete_dataset(client: AlyxClient, dataset_id: str) -> None:
-    """Delete one dataset row: only ever an orphan, under the conditions of ruling 13."""
-    client.delete(f"/datasets/{dataset_id}")
 
 
 # --- what is sent -----------------------------------------------------------------------------------------
@@ -314,26 +173,6 @@ def compare_answer(body: Json, answer: Sequence[RegisteredFile]) -> list[str]:
     return wrong
 
 
-# --- rows and paths ---------------------------------------------------------------------------------------
-
-
-def _remote_dataset(row: Json) -> RemoteDataset:
-    return RemoteDataset(
-        id=identity(row),
-        collection=text(row, "collection"),
-        revision=text(row, "revision"),
-        name=text(row, "name"),
-        hash=text(row, "hash"),
-        size=number(row, "file_size"),
-        version=text(row, "version"),
-        protected=flag(row, "protected"),
-        default=flag(row, "default_dataset"),
-        created=text(row, "created_datetime"),
-        file_records=_file_records(row),
-        qc=text(row, "qc") or UNRATED,
-    )
-
-
 def _registered_file(row: Json) -> RegisteredFile:
     return RegisteredFile(
         id=identity(as_object(row, "POST /register-file")),
@@ -341,13 +180,8 @@ def _registered_file(row: Json) -> RegisteredFile:
         revision=text(row, "revision"),
         name=text(row, "name"),
         size=number(row, "file_size"),
-        file_records=_file_records(row),
+        file_records=file_records(row),
     )
-
-
-def _file_records(row: Json) -> tuple[RemoteFileRecord, ...]:
-    records = row.get("file_records")
-    return tuple(file_record(record) for record in records) if isinstance(records, list) else ()
 
 
 def _shown(got: RegisteredFile) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from labferry.alyx.dataset_rows import RemoteDataset, registered_datasets
 from labferry.alyx.file_records import ensure_file_record, mark_exists
-from labferry.alyx.registration import RemoteDataset, registered_datasets
 from labferry.engine.context import ALYX, Context
 from labferry.engine.planning import repository_of
 from labferry.errors import BlockedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from labferry.alyx.registration import RemoteDataset, registered_datasets
+from labferry.alyx.dataset_rows import RemoteDataset, registered_datasets
 from labferry.engine.context import ALYX, Context
 from labferry.engine.marking import require_same
 from labferry.engine.planning import base_of, items_of, new_batch, repository_of

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from labferry.alyx.answers import RefusedError
+from labferry.alyx.dataset_rows import RemoteDataset, dataset_pages
 from labferry.alyx.overview import KnownSession, sessions_of
-from labferry.alyx.registration import RemoteDataset, dataset_pages
 from labferry.alyx.sessions import duplicate_session
 from labferry.engine.context import ALYX, Context
 from labferry.engine.history.allowance import Allowance

@@ -10,15 +10,8 @@ import os
 from collections.abc import Mapping, Sequence
 
 from labferry import __version__
-from labferry.alyx.answers import RefusedError
-from labferry.alyx.registration import (
-    FileToRegister,
-    ProtectedFilesError,
-    RegisteredFile,
-    compare_answer,
-    files_body,
-    post_files,
-)
+from labferry.alyx.answers import ProtectedFilesError, RefusedError
+from labferry.alyx.registration import FileToRegister, RegisteredFile, compare_answer, files_body, post_files
 from labferry.engine.context import Context
 from labferry.engine.outbox import outbox
 from labferry.engine.registering.looking import mark_of

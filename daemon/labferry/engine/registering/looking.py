@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from labferry.alyx.registration import UNRATED, RemoteDataset, dataset_pages
+from labferry.alyx.dataset_rows import UNRATED, RemoteDataset, dataset_pages
 from labferry.datasets import collection_revision_name
 from labferry.engine.context import Context
 from labferry.engine.registering.compact import Ids, Numbers

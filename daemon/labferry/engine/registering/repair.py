@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from labferry.alyx.answers import RefusedError
-from labferry.alyx.registration import RemoteDataset, SessionDatasets, datasets_named, delete_dataset
+from labferry.alyx.dataset_rows import RemoteDataset, SessionDatasets, datasets_named, delete_dataset
 from labferry.engine.context import Context
 from labferry.engine.outbox import outbox
 from labferry.engine.registering.looking import key_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from labferry.alyx.dataset_rows import RemoteDataset, registered_datasets
 from labferry.alyx.file_records import mark_missing
-from labferry.alyx.registration import RemoteDataset, registered_datasets
 from labferry.engine.context import ALYX, Context
 from labferry.engine.planning import repository_of
 from labferry.engine.replacing.permission import filled_by_us

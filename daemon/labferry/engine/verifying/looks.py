@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from labferry.alyx.registration import RemoteDataset
+from labferry.alyx.dataset_rows import RemoteDataset
 from labferry.archive.base import StoppedError, ignore
 from labferry.archive.directory import DirectoryArchive
 from labferry.archive.globus.overwriting import beneath_missing

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from labferry.alyx.answers import RefusedError
-from labferry.alyx.registration import RemoteDataset, SessionDatasets, registered_datasets
+from labferry.alyx.dataset_rows import RemoteDataset, SessionDatasets, registered_datasets
 from labferry.datasets import collection_revision_name
 from labferry.engine.context import ALYX, Context
 from labferry.engine.verifying.findings import Finding
