@@ -106,6 +106,21 @@ def test_status_imports_nothing_slow(daemon: ControlStub) -> None:
     assert set(eval(done.stderr)) & slow == set()
 
 
+def test_the_daemon_does_not_load_what_draws_on_terminals(tmp_path: Path) -> None:
+    look = (
+        "import sys\n"
+        "from labferry.cli.main import cli\n"
+        "try:\n"
+        f"    cli.main(['run', '--config', {str(tmp_path / 'none.toml')!r}], standalone_mode=False)\n"
+        "finally:\n"
+        "    print([name for name in sys.modules if name.split('.')[0] in {'httpx', 'rich'}])"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=False)
+    loaded = eval(done.stdout)
+    assert "httpx" in loaded
+    assert [name for name in loaded if name.startswith("rich.")] == []
+
+
 def test_version() -> None:
     result = labferry("--version")
     assert (result.exit_code, result.stdout) == (0, f"labferry {__version__}\n")
