@@ -5,6 +5,8 @@ The detect lane, the lanes behind it and an Alyx, with real folders and a clock 
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from labferry.detect.cadence import HOUR
 from labferry.engine import operations
 from labferry.model import JobState, SessionState, Stage
-from support.past import DATASETS, SESSION, Past
+from support.past import DATASETS, FILES, SESSION, Past
 
 RENAMED = "KS005/2026-03-02/002"
 
@@ -110,9 +112,10 @@ def test_done_09_what_is_recorded_where_a_session_was_by_mistake_waits_for_its_o
     assert lab.row(RENAMED).state is SessionState.ARCHIVED
 
 
-def test_done_09_a_session_that_lost_a_file_since_is_known_by_its_new_name(lab: Past) -> None:
+def test_done_09_a_session_that_lost_its_data_since_is_known_by_its_new_name(lab: Past) -> None:
     record(lab)
-    (folder(lab) / "notes.txt").unlink()
+    for name in DATASETS:
+        (folder(lab) / name).unlink()
     for _ in range(24):
         lab.clock.pass_by(HOUR)
         lab.look()
@@ -227,9 +230,9 @@ def test_done_09_a_new_session_in_the_old_place_does_not_hide_that_the_old_one_w
 def test_done_09_an_adopted_session_that_is_renamed_is_not_registered_under_its_new_name(tmp_path: Path) -> None:
     lab = Past(tmp_path)
     try:
-        lab.write(flag=True)
+        lab.write(files={"notes.txt": b"not a dataset"}, flag=True)
         lab.write("KS005/2026-03-02/003")  # so that the disk is not empty
-        lab.register()
+        lab.register(names=())
         lab.adopt()
         assert lab.row().state is SessionState.ADOPTED
         lab.end()
@@ -248,3 +251,49 @@ def test_done_09_an_adopted_session_that_is_renamed_is_not_registered_under_its_
         assert lab.changes() == []
     finally:
         lab.close()
+
+
+def test_done_09_a_session_that_lost_a_file_in_the_same_moment_is_known_by_its_new_name(lab: Past) -> None:
+    record(lab)
+    (folder(lab) / "notes.txt").unlink()
+    move(lab, SESSION, RENAMED)
+    lab.work()
+    lab.work()
+    assert (blocked(lab, RENAMED), lab.changes()) == (["moved"], [])
+    assert lab.explain()["verdict"] == "moved"
+    assert RENAMED in lab.explain()["message"]
+    told = lab.explain(RENAMED)
+    assert SESSION in told["message"]
+    assert any(f"most of its files were at {folder(lab)}" in fact["what"] for fact in told["evidence"])
+    move(lab, RENAMED, SESSION)
+    lab.work()
+    lab.work()
+    assert (lab.row().state, lab.explain()["verdict"]) == (SessionState.ARCHIVED, "ok_archived")
+
+
+def test_done_09_many_sessions_that_lost_a_file_and_were_renamed_at_once_are_known(lab: Past) -> None:
+    sessions = [f"KS005/2026-03-03/{number:03d}" for number in range(1, 9)]
+    for session in sessions:
+        lab.write(session, {name: content + session.encode() for name, content in FILES.items()}, flag=True)
+    lab.meet()
+    lab.work()
+    lab.count_anew()
+    for session in sessions:
+        (folder(lab, session) / "notes.txt").unlink()
+        move(lab, session, session.replace("KS005", "ZM_1150"))
+    lab.work()
+    assert "disappeared at once" in lab.detect.facts()[0].problem, "none of them counts as vanished"
+    assert lab.changes() == []
+    assert [blocked(lab, session.replace("KS005", "ZM_1150")) for session in sessions] == [["moved"]] * 8
+
+
+def test_done_09_a_new_session_with_the_settings_of_one_that_was_deleted_is_a_session(lab: Past) -> None:
+    record(lab)
+    old = folder(lab) / "alf" / "_ibl_trials.intervals.npy"
+    times = old.stat().st_mtime_ns
+    shutil.rmtree(folder(lab))
+    new = lab.write(RENAMED, {**FILES, "alf/_ibl_wheel.position.npy": b"others"}, flag=True)
+    os.utime(new / "alf" / "_ibl_trials.intervals.npy", ns=(times, times))
+    lab.work()
+    lab.work()
+    assert (blocked(lab, RENAMED), lab.row(RENAMED).state) == ([], SessionState.ARCHIVED)

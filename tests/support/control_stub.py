@@ -250,6 +250,7 @@ def shown() -> dict[str, Any]:
         excluded_at=None,
         closed_folder=None,
         closed_why="",
+        moved_from=None,
         vanished_at=None,
         repository="cortexlab_SR",
         sealed=True,

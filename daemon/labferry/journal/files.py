@@ -112,6 +112,14 @@ class Files:
         rows = self._db.read(_SQL["at"], {"session_id": session_id, "path": path})
         return FileRow.of(rows[0]) if rows else None
 
+    def owners(self, sessions: Iterable[int], probes: Iterable[tuple[bytes, int, int]]) -> list[int]:
+        """Return those of some sessions that have one of these files: path, size, modification time in nanoseconds."""
+        ids, found = json.dumps(list(sessions)), set[int]()
+        for path, size, mtime_ns in probes:
+            values = {"sessions": ids, "path": path, "size": size, "mtime_ns": mtime_ns}
+            found |= {row["session_id"] for row in self._db.read(_SQL["owners"], values)}
+        return sorted(found)
+
     def rejected(self, session_id: int, limit: int) -> list[FileRow]:
         """Return the first files of a session that should be registered and cannot be, by path."""
         rows = self._db.read(_SQL["rejected"], {"session_id": session_id, "limit": limit})

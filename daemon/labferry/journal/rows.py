@@ -64,6 +64,7 @@ class SessionRow(FromRow):
     excluded_at: float | None
     closed_folder: bytes | None
     closed_why: str
+    moved_from: int | None
     created_here: int
     written: str
     vanished_at: float | None

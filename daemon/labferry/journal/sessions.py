@@ -68,6 +68,14 @@ class Sessions:
         """Return other sessions whose files are, or were when they were there, the very same."""
         return self._rows("with_signature", id=session_id, signature=signature)
 
+    def gone(self, limit: int) -> list[int]:
+        """Return the ids of the sessions whose folders are not there any more, those that went last first."""
+        return [row["id"] for row in self._db.read(_SQL["gone"], {"limit": limit})]
+
+    def moved_to(self, session_id: int) -> list[SessionRow]:
+        """Return the sessions that a session's folder became, of those that are there; the newest first."""
+        return self._rows("moved_to", id=session_id)
+
     def by_eid(self, eid: str) -> list[SessionRow]:
         """Return the sessions with this Alyx id."""
         return self._rows("by_eid", eid=eid)
@@ -233,6 +241,8 @@ class Sessions:
             if done.rowcount == 0:
                 return False
             connection.execute(_SQL["has_come"], {"id": session_id, "code": ANEW})
+            if moved_from is not None:
+                connection.execute(_SQL["was"], {"id": session_id, "moved_from": moved_from.id})
             options = self._jobs.options_of(session_id)
             self._jobs.supersede(session_id)
             if not register:
@@ -247,7 +257,7 @@ class Sessions:
             elif moved_from is not None:
                 where = f"{show_path(moved_from.path)} below root {moved_from.root}"
                 known = f" as {moved_from.eid}" if moved_from.eid else ""
-                self._block(session_id, "moved", f"The same files were {where}, which is in Alyx{known}.", options)
+                self._block(session_id, "moved", f"Its files were {where}, which is in Alyx{known}.", options)
             else:
                 self._jobs.add(session_id, JobKind.REGISTER, stage=Stage.RESOLVE, options=options)
         return True

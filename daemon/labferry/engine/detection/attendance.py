@@ -50,7 +50,7 @@ def wanted(state: RootState, result: ScanResult) -> Found:
     return {one.path: one for one in result.found if one.subject not in state.root.exclude_subjects}
 
 
-def judge(state: RootState, result: ScanResult, found: Found, *, accepted: bool = False) -> Judgement:
+def judge(state: RootState, result: ScanResult, *, accepted: bool = False) -> Judgement:
     """Say what may be concluded from a scan.
 
     A root that is gone, renamed or empty is left as it is, and so is another disk in its place. Where many sessions are
@@ -61,20 +61,31 @@ def judge(state: RootState, result: ScanResult, found: Found, *, accepted: bool 
         return Judgement(Trouble(Kind.AWAY, result.problem), frozen=True)
     if state.renamed:
         return Judgement(Trouble(Kind.RENAMED, state.renamed), frozen=True)
-    present = [path for path, (_, there) in state.known.items() if there]
-    closed = frozenset(one.path for one in result.unreadable)
-    missing = sum(path not in found and not _is_below(path, closed) for path in present)
+    present, missing = sum(there for _, there in state.known.values()), len(state.absent)
     if missing and _is_empty(state.path):
         why = f"the folder is empty and {missing} sessions were here: is the disk mounted?"
         return Judgement(Trouble(Kind.EMPTY, why), frozen=True)
-    if missing > FEW and missing > SHARE * len(present) and not accepted:
+    if missing > FEW and missing > SHARE * present and not accepted:
         why = (
-            f"{missing} of {len(present)} sessions disappeared at once: is the disk mounted? "
+            f"{missing} of {present} sessions disappeared at once: is the disk mounted? "
             f"If they are gone for good: `labferry rescan {state.root.name} --accept-missing`"
         )
         frozen = state.device is None or device_of(state.path) != state.device
         return Judgement(Trouble(Kind.MISSING, why), frozen)
     return AS_EXPECTED
+
+
+def absent(state: RootState, result: ScanResult, found: Found) -> frozenset[int]:
+    """Return the ids of the sessions that should be there and were not found.
+
+    What lies below a folder that could not be read is not missing: nobody knows.
+    """
+    closed = frozenset(one.path for one in result.unreadable)
+    return frozenset(
+        session_id
+        for path, (session_id, there) in state.known.items()
+        if there and path not in found and not _is_below(path, closed)
+    )
 
 
 def _is_below(path: bytes, folders: Collection[bytes]) -> bool:
@@ -150,16 +161,10 @@ def _take_back(session_id: int, folder: bytes, journal: Journal) -> None:
             journal.sessions.begin_anew(session_id)
 
 
-def miss_sessions(
-    state: RootState, result: ScanResult, found: Found, journal: Journal, *, accepted: bool = False
-) -> None:
-    """Note what was not found; after two scans in a row, or on a person's word, a session has vanished.
-
-    What lies below a folder that could not be read is not missing: nobody knows.
-    """
-    closed = frozenset(one.path for one in result.unreadable)
-    for path, (session_id, there) in list(state.known.items()):
-        if not there or path in found or _is_below(path, closed):
+def miss_sessions(state: RootState, journal: Journal, *, accepted: bool = False) -> None:
+    """Note what was not found; after two scans in a row, or on a person's word, a session has vanished."""
+    for path, (session_id, _) in list(state.known.items()):
+        if session_id not in state.absent:
             state.misses.pop(path, None)
             continue
         state.misses[path] = state.misses.get(path, 0) + 1

@@ -14,6 +14,7 @@ from labferry.config import Config
 from labferry.detect.scan import ScanResult
 from labferry.detect.watch import Hints, NoHints, WatchdogHints
 from labferry.engine.detection.attendance import (
+    absent,
     judge,
     meet_sessions,
     miss_sessions,
@@ -190,7 +191,8 @@ class DetectLane(LaneThread):
         state.unsure = True
         found = wanted(state, result)
         accepted, state.accepted = state.accepted, False
-        judgement = judge(state, result, found, accepted=accepted)
+        state.absent = absent(state, result, found)
+        judgement = judge(state, result, accepted=accepted)
         state.trouble = judgement.trouble or (Trouble(Kind.CLOSED, result.gaps) if result.gaps else None)
         state.facts = replace(
             state.facts,
@@ -202,7 +204,7 @@ class DetectLane(LaneThread):
             return
         meet_sessions(state, found, self._journal, self._config.detection)
         if judgement.trouble is None:
-            miss_sessions(state, result, found, self._journal, accepted=accepted)
+            miss_sessions(state, self._journal, accepted=accepted)
             remember_device(state, self._journal)
         state.nurseries = subject_folders(state)
         state.unsure = bool(state.misses or judgement.trouble)

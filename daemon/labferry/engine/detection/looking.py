@@ -9,8 +9,9 @@ import structlog
 
 from labferry.detect.completion import Complete, Settling, Watched, hinted, observe
 from labferry.detect.evidence import NO_EVIDENCE
-from labferry.detect.signature import NOTHING_THERE, signal_present, take_signature
+from labferry.detect.signature import signal_present
 from labferry.detect.witness import Witness
+from labferry.engine.detection.moves import former
 from labferry.engine.detection.roots import SIGNALS, RootState, Tracked
 from labferry.engine.wakeup import Wakeup
 from labferry.errors import UnavailableError
@@ -113,7 +114,7 @@ class Looking:
                     verdict.signature.digest,
                     register=state.root.registers,
                     targets=state.root.archive,
-                    moved_from=self._moved_from(tracked, verdict.signature.digest),
+                    moved_from=self._former(state, tracked, verdict.signature.digest),
                 )
                 del state.tracked[tracked.path]
                 _log.info("complete", root=state.root.name, session=show_path(tracked.path))
@@ -127,18 +128,10 @@ class Looking:
                     tracked.written = news
         return isinstance(verdict, Complete)
 
-    def _moved_from(self, tracked: Tracked, signature: bytes) -> SessionRow | None:
-        """Return the session that a folder was before it got this name, if Alyx has, or may have, something of it."""
+    def _former(self, state: RootState, tracked: Tracked, signature: bytes) -> SessionRow | None:
+        """Return the session that a folder was before it got this name, if it was one that Alyx was told of."""
         row = self._journal.sessions.get(tracked.id)
-        if row is None or row.eid is not None or signature == NOTHING_THERE:
-            return None
-        places = self._journal.sessions.root_paths()
-        folder = os.path.join(places[row.root], tracked.path)
-        for old in self._journal.sessions.with_signature(tracked.id, signature):
-            told = old.eid is not None or bool(self._journal.steps.unanswered(old.id, ""))
-            if told and not _still_has(os.path.join(places[old.root], old.path), folder, signature):
-                return old
-        return None
+        return None if row is None else former(self._journal, row, signature, state.absent)
 
     def _look_for_signal(self, state: RootState, tracked: Tracked) -> None:
         """Latch the completion signal as soon as it is there; a cheap look, made at every scan (rulings 4, 7)."""
@@ -151,14 +144,3 @@ class Looking:
         tracked.unwritten = signal
         self._journal.sessions.signal(tracked.id, signal.decode())
         tracked.unwritten = b""
-
-
-def _still_has(folder: bytes, renamed: bytes, signature: bytes) -> bool:
-    """Say whether a folder still has its files, so that those of the `renamed` one are others.
-
-    A link that was left when it was renamed is only its old name, and another session may be in its place by now.
-    """
-    try:
-        return not os.path.samefile(folder, renamed) and take_signature(folder).digest == signature
-    except OSError:  # one of them is gone
-        return False

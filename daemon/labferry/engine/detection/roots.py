@@ -99,6 +99,8 @@ class RootState:
     known : dict
         Id of every session that the journal has by its path, and whether it was there at the last scan; without those
         of subjects that are left out, which are neither found nor missed.
+    absent : frozenset of int
+        Ids of the sessions that should have been there at the last scan, and were not found.
     misses : dict
         How many scans in a row did not find a session.
     tracked : dict
@@ -133,6 +135,7 @@ class RootState:
     told: Kind | None = None
     nurseries: list[bytes] = field(default_factory=list)
     known: dict[bytes, tuple[int, bool]] = field(default_factory=dict)
+    absent: frozenset[int] = frozenset()
     misses: dict[bytes, int] = field(default_factory=dict)
     tracked: dict[bytes, Tracked] = field(default_factory=dict)
     kept: dict[bytes, Kept] = field(default_factory=dict)

@@ -152,13 +152,14 @@ def frozen(root: RootFacts) -> Explanation:
 
 def _moved(context: Context, row: SessionRow) -> Explanation | None:
     """Explain a session whose files are in another session's folder now; None when they are not."""
-    now = next((one for one in _same_files(context, row) if one.vanished_at is None), None)
+    same = [one for one in _same_files(context, row) if one.vanished_at is None]
+    now = next(iter([*same, *context.journal.sessions.moved_to(row.id)]), None)
     if now is None:
         return None
     where = show_path(session_folder(context, now))
     return Explanation(
         Verdict.MOVED,
-        f"The folder is not there any more; the same files are at {where}.",
+        f"The folder is not there any more; its files are at {where}.",
         hint="If that is a mistake, rename the folder back and the session goes on as before. If the new name is right,"
         f" correct the session in Alyx; `labferry explain {where}` says what becomes of the new one.",
     )
@@ -285,12 +286,13 @@ def _evidence(context: Context, live: LiveState, row: SessionRow, jobs: Sequence
     if row.vanished_at is not None:
         yield Fact("not found by two scans in a row", row.vanished_at)
     else:
-        for before in _same_files(context, row):
+        same = _same_files(context, row)
+        was = None if row.moved_from is None else context.journal.sessions.get(row.moved_from)
+        if was is not None and was not in same:
+            yield Fact(f"most of its files were at {_place_of(context, was)}", was.vanished_at)
+        for before in same:
             if before.vanished_at is not None:
-                was = (
-                    f"the same files were at {show_path(session_folder(context, before))}, session {before.eid or '-'}"
-                )
-                yield Fact(was, before.vanished_at)
+                yield Fact(f"the same files were at {_place_of(context, before)}", before.vanished_at)
     for job in jobs:
         if job.state is not JobState.DONE:
             yield from _of_job(context, job)
@@ -298,6 +300,10 @@ def _evidence(context: Context, live: LiveState, row: SessionRow, jobs: Sequence
     for lane in live.lanes:
         if folder in lane.last_beat.doing:
             yield Fact(f"lane {lane.name}: {lane.last_beat.doing}")
+
+
+def _place_of(context: Context, before: SessionRow) -> str:
+    return f"{show_path(session_folder(context, before))}, session {before.eid or '-'}"
 
 
 def _removed(context: Context, row: SessionRow) -> Iterator[Fact]:

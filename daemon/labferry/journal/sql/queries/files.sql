@@ -26,6 +26,10 @@ SELECT EXISTS (SELECT 1 FROM file WHERE session_id = :session_id AND fate = 'dat
 -- name: at
 SELECT * FROM file WHERE session_id = :session_id AND path = :path
 
+-- name: owners
+SELECT session_id FROM file
+WHERE session_id IN (SELECT value FROM json_each(:sessions)) AND path = :path AND (size, mtime_ns) = (:size, :mtime_ns)
+
 -- name: rejected
 SELECT * FROM file WHERE session_id = :session_id AND fate = 'rejected' ORDER BY path LIMIT :limit
 

@@ -39,6 +39,15 @@ WHERE signature = (SELECT signature FROM session WHERE id = :id) AND id <> :id O
 -- name: with_signature
 SELECT * FROM session_status WHERE signature = :signature AND id <> :id ORDER BY id
 
+-- name: gone
+SELECT id FROM session WHERE vanished_at IS NOT NULL ORDER BY vanished_at DESC LIMIT :limit
+
+-- name: moved_to
+SELECT * FROM session_status WHERE moved_from = :id AND vanished_at IS NULL ORDER BY id DESC
+
+-- name: was
+UPDATE session SET moved_from = :moved_from WHERE id = :id
+
 -- name: by_eid
 SELECT * FROM session_status WHERE eid = :eid ORDER BY id
 
