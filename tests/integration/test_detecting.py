@@ -256,6 +256,37 @@ def test_another_file_system_in_the_roots_place_freezes_it(watch: Watch) -> None
         watch.lane.tidy()
 
 
+def test_another_file_system_in_the_place_of_a_root_with_few_sessions_freezes_it_as_well(watch: Watch) -> None:
+    watch.make()
+    watch.turns(SCAN + QUIET + 10)
+    with mounted_below(watch.root, "-t", "tmpfs", "labferry-test"):
+        watch.make("ZM_1150/2024-03-02/001")
+        watch.turns(10 * SCAN, step=SCAN)
+        assert (watch.lane.facts()[0].frozen, vanished(watch)) == (True, 0)
+        assert watch.journal.sessions.at("s0", b"ZM_1150/2024-03-02/001") is None
+        watch.lane.rescan("s0", accept_missing=True)
+        watch.turns(2 * SCAN)
+        assert (watch.lane.facts()[0].frozen, vanished(watch)) == (False, 1), "unless a person says so"
+        watch.lane.tidy()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_ruling_05_a_root_that_is_away_does_not_change_since_when_its_sessions_wait(
+    watch: Watch, restarted: bool
+) -> None:
+    watch.make(flag=False)
+    watch.turns(HOUR, step=SCAN)
+    since = watch.session().wait_since
+    away = watch.root.rename(watch.root.with_name("away"))
+    if restarted:
+        watch.restart()
+    watch.turns(HOUR, step=SCAN)
+    assert (watch.lane.facts()[0].frozen, watch.session().wait_code) == (True, "waiting_signal")
+    away.rename(watch.root)
+    watch.turns(2 * HOUR, step=SCAN)
+    assert (watch.session().wait_code, watch.session().wait_since) == ("waiting_signal", since)
+
+
 def test_most_sessions_disappearing_at_once_freezes_the_root(watch: Watch) -> None:
     for number in range(1, 21):
         watch.make(f"KS005/2024-03-01/{number:03d}")
@@ -301,6 +332,17 @@ def test_done_09_what_is_missing_has_vanished_on_an_operators_word(watch: Watch)
         shutil.rmtree(watch.root / f"KS005/2024-03-01/{number:03d}")
     watch.turns(3 * SCAN)
     assert vanished(watch) == 8, "the word was good for one scan"
+
+
+def test_done_09_an_operators_word_is_kept_until_the_journal_takes_it(watch: Watch) -> None:
+    tidied_up(watch)
+    watch.journal._db._writer.execute("PRAGMA query_only = ON")
+    watch.lane.rescan("s0", accept_missing=True)
+    with pytest.raises(UnavailableError):
+        watch.turn()
+    watch.journal._db._writer.execute("PRAGMA query_only = OFF")
+    watch.turns(2 * SCAN)
+    assert (vanished(watch), watch.problem) == (8, "")
 
 
 def test_a_root_in_trouble_is_told_of_once_and_once_that_it_is_over(watch: Watch, logs: Logs) -> None:

@@ -53,9 +53,9 @@ def wanted(state: RootState, result: ScanResult) -> Found:
 def judge(state: RootState, result: ScanResult, *, accepted: bool = False) -> Judgement:
     """Say what may be concluded from a scan.
 
-    A root that is gone, renamed or empty is left as it is, and so is another disk in its place. Where many sessions are
-    missing from the disk that the root was on before, somebody may have tidied up: what is there is taken up, and what
-    is missing waits for a person's word (`accepted`).
+    A root that is gone, renamed or empty is left as it is, and so is another disk in its place, also where there were
+    but few sessions and all of them are missing. Where many are missing from the disk that the root was on before,
+    somebody may have tidied up: what is there is taken up, and what is missing waits for a person's word (`accepted`).
     """
     if result.problem:
         return Judgement(Trouble(Kind.AWAY, result.problem), frozen=True)
@@ -65,13 +65,14 @@ def judge(state: RootState, result: ScanResult, *, accepted: bool = False) -> Ju
     if missing and _is_empty(state.path):
         why = f"the folder is empty and {missing} sessions were here: is the disk mounted?"
         return Judgement(Trouble(Kind.EMPTY, why), frozen=True)
-    if missing > FEW and missing > SHARE * present and not accepted:
+    is_other_disk = device_of(state.path) != state.device
+    many = missing > FEW and missing > SHARE * present
+    if not accepted and (many or (missing == present > 0 and state.device is not None and is_other_disk)):
         why = (
             f"{missing} of {present} sessions disappeared at once: is the disk mounted? "
             f"If they are gone for good: `labferry rescan {state.root.name} --accept-missing`"
         )
-        frozen = state.device is None or device_of(state.path) != state.device
-        return Judgement(Trouble(Kind.MISSING, why), frozen)
+        return Judgement(Trouble(Kind.MISSING, why), frozen=is_other_disk)
     return AS_EXPECTED
 
 

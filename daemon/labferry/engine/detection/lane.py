@@ -24,7 +24,7 @@ from labferry.engine.detection.attendance import (
 )
 from labferry.engine.detection.keeping import Keeping
 from labferry.engine.detection.looking import Looking
-from labferry.engine.detection.roots import SIGNALS, RootFacts, RootState, leave_others, meet_root
+from labferry.engine.detection.roots import SIGNALS, RootFacts, RootState, Tracked, leave_others, meet_root
 from labferry.engine.detection.trouble import SCANNED, Kind, Trouble, tell
 from labferry.engine.detection.watching import folders_to_watch, subject_folders
 from labferry.engine.lanes import IDLE_BEAT, LaneThread
@@ -105,7 +105,7 @@ class DetectLane(LaneThread):
             if self._clock.monotonic() >= state.next_scan:
                 self.beat(f"scanning {state.root.name}", 600.0)
                 self._scan(state)
-            for tracked in list(state.tracked.values()):
+            for tracked in _looked_into(state):
                 if self._clock.monotonic() >= tracked.state.next_look and not self._wakeup.stopping:
                     self.beat(f"looking into {show_path(tracked.path)}", 600.0)
                     if self._looking.look(state, tracked):
@@ -121,7 +121,7 @@ class DetectLane(LaneThread):
 
     def _until_due(self) -> float:
         due = [min(state.next_scan, state.next_visit) for state in self._roots]
-        due += [tracked.state.next_look for state in self._roots for tracked in state.tracked.values()]
+        due += [tracked.state.next_look for state in self._roots for tracked in _looked_into(state)]
         now = self._clock.monotonic()
         return 0.0 if self._wakeup.stopping else max(0.0, min([*due, now + IDLE_BEAT]) - now)
 
@@ -162,9 +162,10 @@ class DetectLane(LaneThread):
         state.next_scan = self._clock.monotonic() + self._config.detection.scan_every
         if result is not None:
             self._compare(state, result)
-        if afresh and not state.facts.frozen:
-            notice_signals(state, self._journal, self._config.detection)
-        self._looking.follow(state)
+        if not state.facts.frozen:
+            if afresh:
+                notice_signals(state, self._journal, self._config.detection)
+            self._looking.follow(state)
         self._watch()
         state.told = tell(state.root.name, state.trouble, state.told)
         blind = self._hints.problem or "" if state.facts.mode == "events" else state.blind
@@ -190,7 +191,7 @@ class DetectLane(LaneThread):
         """Tell the journal of what a scan saw; unless all of it is settled, the next scan tells it again."""
         state.unsure = True
         found = wanted(state, result)
-        accepted, state.accepted = state.accepted, False
+        accepted = state.accepted
         state.absent = absent(state, result, found)
         judgement = judge(state, result, accepted=accepted)
         state.trouble = judgement.trouble or (Trouble(Kind.CLOSED, result.gaps) if result.gaps else None)
@@ -201,6 +202,7 @@ class DetectLane(LaneThread):
             near_miss_count=result.near_miss_count,
         )
         if judgement.frozen:
+            state.accepted = False
             return
         meet_sessions(state, found, self._journal, self._config.detection)
         if judgement.trouble is None:
@@ -208,3 +210,10 @@ class DetectLane(LaneThread):
             remember_device(state, self._journal)
         state.nurseries = subject_folders(state)
         state.unsure = bool(state.misses or judgement.trouble)
+        if accepted:  # only now: where the journal takes nothing, the word stands until it does
+            state.accepted = False
+
+
+def _looked_into(state: RootState) -> list[Tracked]:
+    """Return the sessions of a root that may be looked into: below a frozen one there may be another disk's."""
+    return [] if state.facts.frozen else list(state.tracked.values())
