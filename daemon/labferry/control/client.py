@@ -77,20 +77,20 @@ class ControlClient:
         """
         connection = _Connection(self.socket_path, self._timeout)
         try:
-            response = self._send(connection, "GET", _target(path, query), None)
-            if response.status != http.client.OK:
-                _data(response.status, response.read(_LARGEST_ERROR))
-            connection.wait(within)
-            try:
-                for line in response:
-                    if line.strip():
-                        yield _parsed(line)
-            except TimeoutError:
-                if within is None:
-                    raise
-                return
-            if query.get("follow"):
-                raise _stopped()
+            with self._send(connection, "GET", _target(path, query), None) as response:
+                if response.status != http.client.OK:
+                    _data(response.status, response.read(_LARGEST_ERROR))
+                connection.wait(within)
+                try:
+                    for line in response:
+                        if line.strip():
+                            yield _parsed(line)
+                except TimeoutError:
+                    if within is None:
+                        raise
+                    return
+                if query.get("follow"):
+                    raise _stopped()
         except (OSError, http.client.HTTPException) as error:
             raise self._broken(error) from None
         finally:
@@ -99,8 +99,8 @@ class ControlClient:
     def _ask(self, method: str, target: str, body: bytes | None) -> Any:
         connection = _Connection(self.socket_path, self._timeout)
         try:
-            response = self._send(connection, method, target, body)
-            status, content = response.status, response.read()
+            with self._send(connection, method, target, body) as response:
+                status, content = response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             raise self._broken(error) from None
         finally:
