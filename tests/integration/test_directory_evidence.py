@@ -15,7 +15,7 @@ from labferry.archive.plan import Evidence
 from labferry.config import DirectoryArchive as Settings
 from labferry.engine.archive import ArchiveStage
 from labferry.journal.rows import SessionRow
-from labferry.journal.transfer_rows import ItemRow
+from labferry.journal.transfer_rows import ItemRow, TransferRow
 from labferry.model import JobState, Stage
 from support.replacing import WHEEL, change, copy_of, go_on, is_done, lies, published
 from support.stages import StageBench
@@ -47,6 +47,17 @@ def forgetful(bench: StageBench) -> ArchiveStage:
     return ArchiveStage(bench.context, Forgetful("server", os.fsencode(settings.path)))
 
 
+def copied_without_evidence(bench: StageBench) -> tuple[SessionRow, TransferRow]:
+    """Bring a session to its archive, which forgets to say so of one file."""
+    _, session = bench.write()
+    for stage in (Stage.RESOLVE, Stage.SEAL, Stage.REGISTER, Stage.SEAL):
+        bench.step(stage)
+    bench.archives["server"] = forgetful(bench)
+    bench.step(Stage.ARCHIVE)
+    (transfer,) = bench.journal.transfers.of_session(session.id)
+    return session, transfer
+
+
 def items(bench: StageBench, session: SessionRow) -> list[ItemRow]:
     (transfer,) = bench.journal.transfers.of_session(session.id)
     return bench.journal.transfers.items(transfer.id)
@@ -70,12 +81,7 @@ def test_map_03_a_transfer_is_not_verified_while_evidence_is_missing(bench: Stag
 
 
 def test_map_03_what_was_called_verified_without_evidence_is_looked_at_again(bench: StageBench) -> None:
-    _, session = bench.write()
-    for stage in (Stage.RESOLVE, Stage.SEAL, Stage.REGISTER, Stage.SEAL):
-        bench.step(stage)
-    bench.archives["server"] = forgetful(bench)
-    bench.step(Stage.ARCHIVE)
-    (transfer,) = bench.journal.transfers.of_session(session.id)
+    session, transfer = copied_without_evidence(bench)
     bench.journal.transfers.finish(transfer.id, "verified")  # as it was done once
     bench.end_life()
     bench.open()
@@ -87,12 +93,7 @@ def test_map_03_what_was_called_verified_without_evidence_is_looked_at_again(ben
 
 
 def test_map_03_a_half_copy_of_an_older_generation_is_removed(bench: StageBench) -> None:
-    _, session = bench.write()
-    for stage in (Stage.RESOLVE, Stage.SEAL, Stage.REGISTER, Stage.SEAL):
-        bench.step(stage)
-    bench.archives["server"] = forgetful(bench)
-    bench.step(Stage.ARCHIVE)
-    (transfer,) = bench.journal.transfers.of_session(session.id)
+    session, transfer = copied_without_evidence(bench)
     copy = copy_of(bench, session)
     half, others = copy.parent / f".lf-{transfer.batch}-0.part", copy.parent / ".lf-lf-somebody-0.part"
     half.write_bytes(b"posi")  # killed in the midst of it
