@@ -127,7 +127,8 @@ def test_ruling_03_the_number_is_one_in_alyx_however_it_is_padded_on_disk() -> N
     short, padded = IBL.parse(b"KS005/2019-04-02/1"), IBL.parse(b"KS005/2019-04-02/001")
     assert isinstance(short, Session)
     assert isinstance(padded, Session)
-    assert short.alyx_key == padded.alyx_key == ("KS005", "2019-04-02", 1)
+    assert (short.subject, short.date, short.number) == (padded.subject, padded.date, padded.number)
+    assert (short.subject, short.date.isoformat(), short.number) == ("KS005", "2019-04-02", 1)
     assert short.alyx_path == padded.alyx_path == "KS005/2019-04-02/001"
     assert short.path == b"KS005/2019-04-02/1"
 

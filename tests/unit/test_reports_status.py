@@ -28,7 +28,7 @@ from labferry.engine.reports.health import (
     StuckExample,
     StuckSessions,
     conditions,
-    promise_holds,
+    in_the_way,
 )
 from labferry.engine.reports.metrics import metrics
 from labferry.engine.reports.status import status
@@ -310,7 +310,7 @@ EVERYTHING = Facts(
 def test_health_of_nothing_is_nothing() -> None:
     found = conditions(Facts(dependencies=[Dependency("alyx", Health.UNKNOWN, 0.0)]))
     assert found == []
-    assert promise_holds(found)
+    assert in_the_way(found) == []
 
 
 def test_health_says_everything_in_the_closed_list_the_worst_first() -> None:
@@ -323,7 +323,7 @@ def test_health_says_everything_in_the_closed_list_the_worst_first() -> None:
 
 def test_only_errors_break_the_promise() -> None:
     for code, (severity, _) in CONDITIONS.items():
-        assert promise_holds([Condition(code, "text")]) is (severity is not Severity.ERROR), code
+        assert (in_the_way([Condition(code, "text")]) == []) is (severity is not Severity.ERROR), code
 
 
 def test_health_counts_what_it_does_not_name() -> None:

@@ -16,7 +16,7 @@ from labferry.engine.reports.backlog import LISTED, backlog
 from labferry.engine.reports.doctor import doctor
 from labferry.engine.reports.explain import explain
 from labferry.engine.reports.find import find
-from labferry.engine.reports.health import Severity
+from labferry.engine.reports.health import in_the_way
 from labferry.engine.reports.history import history
 from labferry.engine.reports.jobs import jobs
 from labferry.engine.reports.live import LiveState
@@ -122,6 +122,6 @@ class Questions:
         return history(self._context, row, number(request.query, "since", 0))
 
     def _healthz(self, _: Request) -> Reply:
-        reasons = [one for one in current_conditions(self._context, self._live) if one.severity is Severity.ERROR]
+        reasons = in_the_way(current_conditions(self._context, self._live))
         data = {"healthy": not reasons, "reasons": [condition_fields(one) for one in reasons]}
         return success(data, 503 if reasons else 200)

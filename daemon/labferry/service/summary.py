@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from labferry.engine.reports.health import Condition, Severity
+from labferry.engine.reports.health import Condition, in_the_way
 from labferry.model import Clock, SessionState
 from labferry.observe.notify import Notifier
 
@@ -47,7 +47,7 @@ def summary(
     now : float
         Epoch seconds; times of another day than today's carry their date.
     """
-    errors = [condition for condition in conditions if condition.severity is Severity.ERROR]
+    errors = in_the_way(conditions)
     parts = [_counts(sessions, attention)]
     parts += [f"{condition.text.removesuffix('.')}{_since(condition.since, now)}" for condition in errors[:SPELLED]]
     if len(errors) > SPELLED:

@@ -38,11 +38,6 @@ class Session(NamedTuple):
     lab: str | None = None
 
     @property
-    def alyx_key(self) -> tuple[str, str, int]:
-        """What identifies the session in Alyx: subject, ISO date, number (ruling 3)."""
-        return (self.subject, self.date.isoformat(), self.number)
-
-    @property
     def alyx_path(self) -> str:
         """The path Alyx and the archive know it by; an unpadded number there makes second file records."""
         return f"{self.subject}/{self.date.isoformat()}/{self.number:03d}"

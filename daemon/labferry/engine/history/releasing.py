@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from labferry.engine.context import Context
-from labferry.errors import CODES, LabferryError
+from labferry.errors import LabferryError
 from labferry.journal.backlog import ALL
 from labferry.journal.rows import SessionRow
 from labferry.model import show_path
@@ -78,8 +78,3 @@ def _each(context: Context, rows: Sequence[SessionRow], change: Callable[[int], 
     context.wakeup.ring()
     left = sum(one["sessions"] for one in context.journal.backlog.counts() if one["history"] == "backlog")
     return {"sessions": changed, "left": left}
-
-
-def hint_of(row: SessionRow) -> str:
-    """Return what an operator can do about a session that is history; empty where there is nothing to do."""
-    return CODES[row.history_code].hint if row.history_code in CODES else ""

@@ -5,7 +5,7 @@ Pure: takes facts, returns conditions. `status` shows them, `/healthz` answers w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -185,9 +185,9 @@ def conditions(facts: Facts) -> list[Condition]:
     return sorted(_all(facts), key=lambda condition: -order.index(condition.severity))
 
 
-def promise_holds(found: Sequence[Condition]) -> bool:
-    """Say whether every finished session gets, by itself, to where it belongs."""
-    return all(condition.severity is not Severity.ERROR for condition in found)
+def in_the_way(found: Iterable[Condition]) -> list[Condition]:
+    """Return what keeps finished sessions from getting, by themselves, to where they belong."""
+    return [condition for condition in found if condition.severity is Severity.ERROR]
 
 
 def _all(facts: Facts) -> Iterator[Condition]:
