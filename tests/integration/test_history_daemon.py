@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from labferry.alyx.client import AlyxClient
-from labferry.model import SystemClock
 from support.lab import Lab
+from support.somebody import somebody
 from support.wait import wait_until
 
 SUBJECTS = ("KS005", "KS014", "SWC_001", "SWC_002", "SWC_054", "ZFM-01935", "ZFM-02601", "ZM_1150", "ZM_1743", "ZM_001")
@@ -47,19 +46,10 @@ def old(lab: Lab) -> list[str]:
     """Make a past of two hundred sessions that Alyx knows."""
     lab.environment = {**lab.environment, **OLD}
     sessions = [f"{subject}/2026-03-{day:02d}/001" for subject in SUBJECTS for day in range(1, DAYS + 1)]
-    password = Path(lab.up["password_file"]).read_text().strip()
-    somebody = AlyxClient(
-        lab.up["alyx_url"],
-        username=lab.up["alyx_user"],
-        password=lambda: password,
-        timeout=20.0,
-        clock=SystemClock(),
-        user_agent="somebody",
-    )
-    with closing(somebody):
+    with somebody(lab) as client:
         for session in sessions:
             write(lab, session)
-            register(somebody, session, "mainenlab" if session.startswith("Z") else "cortexlab")
+            register(client, session, "mainenlab" if session.startswith("Z") else "cortexlab")
     lab.sandbox("requests", "DELETE")
     return sessions
 

@@ -107,6 +107,16 @@ def truthful(bench: StageBench) -> Callable[[], None]:
 # --- on a word ------------------------------------------------------------------------------------------------------
 
 
+def asked_to_replace(make: Make, kind: ArchiveKind) -> tuple[StageBench, SessionRow]:
+    """Bring a session to where a person has said that its changed file may replace the archived one."""
+    bench = make(kind)
+    _, session = archived(bench)
+    change(bench, session, {WHEEL: NEW})
+    go_on(bench)
+    replace(bench, session)
+    return bench, session
+
+
 @KINDS
 def test_ruling_10_what_changed_after_archiving_is_replaced_on_a_word_and_the_old_is_kept(
     make: Make, kind: ArchiveKind
@@ -140,11 +150,7 @@ def test_ruling_10_what_changed_after_archiving_is_replaced_on_a_word_and_the_ol
 
 @KINDS
 def test_ruling_10_the_order_is_verify_withdraw_swap_post_mark(make: Make, kind: ArchiveKind) -> None:
-    bench = make(kind)
-    _, session = archived(bench)
-    change(bench, session, {WHEEL: NEW})
-    go_on(bench)
-    replace(bench, session)
+    bench, session = asked_to_replace(make, kind)
     seen: list[tuple[str, bool, bytes, bool]] = []
 
     def look() -> None:
@@ -255,11 +261,7 @@ def test_ruling_10_a_root_without_registration_replaces_by_the_same_steps(make: 
 
 @KINDS
 def test_map_12_show_prints_the_evidence_of_every_transfer(make: Make, kind: ArchiveKind) -> None:
-    bench = make(kind)
-    _, session = archived(bench)
-    change(bench, session, {WHEEL: NEW})
-    go_on(bench)
-    replace(bench, session)
+    bench, session = asked_to_replace(make, kind)
     go_on(bench)
     first, second = show(bench.context, now(bench, session))["transfers"]
     how = {"directory": "copied", "globus": "transferred"}[kind]
@@ -283,11 +285,7 @@ def test_map_12_show_prints_the_evidence_of_every_transfer(make: Make, kind: Arc
 def test_map_12_a_later_look_takes_what_is_kept_for_ours_and_holds_the_new_content_against_the_archive(
     make: Make, kind: ArchiveKind
 ) -> None:
-    bench = make(kind)
-    _, session = archived(bench)
-    change(bench, session, {WHEEL: NEW})
-    go_on(bench)
-    replace(bench, session)
+    bench, session = asked_to_replace(make, kind)
     go_on(bench)
     found = verify(bench.context, now(bench, session), deep=True)
     assert (found["verdict"], found["archives"][0]["extras"]) == ("ok", 0), found["message"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from labferry.alyx.client import AlyxClient
@@ -13,6 +13,15 @@ from support.lab import Lab
 
 def as_somebody(lab: Lab, method: str, path: str, body: Mapping[str, object] | None = None) -> object:
     """Send one request; return what Alyx answered."""
+    with somebody(lab) as client:
+        if method == "DELETE":
+            return client.delete(path)
+        return client.post(path, body or {}) if method == "POST" else client.patch(path, body or {})
+
+
+@contextmanager
+def somebody(lab: Lab) -> Iterator[AlyxClient]:
+    """Lend a client for many requests."""
     password = Path(lab.up["password_file"]).read_text().strip()
     client = AlyxClient(
         lab.up["alyx_url"],
@@ -23,6 +32,4 @@ def as_somebody(lab: Lab, method: str, path: str, body: Mapping[str, object] | N
         user_agent="somebody",
     )
     with closing(client):
-        if method == "DELETE":
-            return client.delete(path)
-        return client.post(path, body or {}) if method == "POST" else client.patch(path, body or {})
+        yield client
