@@ -144,7 +144,8 @@ CODES: dict[str, Code] = {
     "same_session_elsewhere": Code(
         "blocked",
         "another folder claims the same subject, date and number",
-        "Decide which folder is the real one and move the other out of the root, then `labferry retry SESSION`.",
+        "Decide which folder is the real one. If it is this one, move the other out of the root, then"
+        " `labferry retry SESSION`; if it is the other, move this one out, then `labferry cancel SESSION`.",
     ),
     "moved": Code(
         "blocked",
@@ -633,8 +634,8 @@ CODES: dict[str, Code] = {
     "waiting_signal": Code(
         "detect",
         "no completion signal yet",
-        "The session ends with its flag (raw_session.flag for IBL), or when its own files say so; see `completion` of"
-        " the root.",
+        "Nothing to do while it is recorded or copied. If all of it is there and its rig writes no flag:"
+        " `touch raw_session.flag` in its folder. See `completion` of the root for what else may end a session.",
     ),
     "waiting_device": Code(
         "detect",

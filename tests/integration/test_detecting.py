@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from labferry.detect.cadence import HOUR
 from labferry.detect.witness import Witness
@@ -317,7 +318,7 @@ def test_done_09_after_many_sessions_were_deleted_new_ones_are_found_all_the_sam
     (facts,) = watch.lane.facts()
     assert (facts.frozen, vanished(watch)) == (False, 0), "what is missing waits for a person's word"
     assert "sessions disappeared at once" in facts.problem
-    assert "`labferry rescan s0 --accept-missing`" in facts.problem
+    assert "`labferry rescan s0 --accept-missing`" in facts.hint
 
 
 def test_done_09_what_is_missing_has_vanished_on_an_operators_word(watch: Watch) -> None:
@@ -572,3 +573,13 @@ def test_ruling_04_signals_that_came_and_went_while_the_journal_took_nothing_are
     watch.turns(SCAN + QUIET + 10)
     for path in (POISON, OTHER):
         assert (watch.session(path).signal, watch.session(path).state) == ("raw_session.flag", SessionState.COMPLETE)
+
+
+def test_ruling_03_what_is_blocked_from_the_start_is_logged(watch: Watch) -> None:
+    watch.make("KS005/2024-03-01/001")
+    watch.make("KS005/2024-03-01/1")
+    with structlog.testing.capture_logs() as logged:
+        watch.turns(SCAN + QUIET + 10)
+    (told,) = [one for one in logged if one["event"] == "blocked"]
+    assert (told["log_level"], told["code"]) == ("warning", "same_session_elsewhere")
+    assert told["session"] in {"KS005/2024-03-01/001", "KS005/2024-03-01/1"}

@@ -173,7 +173,7 @@ NAMED: Mapping[str, str] = {  # what must be said of each cause
     "DONE-03": ".a.b.npy.AbC123",
     "DONE-04": "watched as scan-only",
     "DONE-05": "raw_ephys_data missing",
-    "DONE-06": "the kernel lost events 1 times",
+    "DONE-06": "the kernel lost events once",
     "DONE-07": "complete, if nothing changes for 60 s",
     "DONE-08": f"completion signal {FLAG} seen",
     "DONE-09": f"{SUBJECT}/{DAY}/900",

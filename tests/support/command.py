@@ -62,7 +62,7 @@ def envelope_of(result: Result | subprocess.CompletedProcess[str]) -> dict[str, 
 
 def _environ(changes: Mapping[str, str]) -> dict[str, str | None]:
     mine = dict.fromkeys((name for name in os.environ if name.startswith("LABFERRY_")), None)
-    return {**mine, "NO_COLOR": None, "TZ": "UTC", **changes}
+    return {**mine, "NO_COLOR": None, "COLUMNS": None, "TZ": "UTC", **changes}
 
 
 def _without_none(environ: Mapping[str, str | None]) -> dict[str, str]:

@@ -161,11 +161,50 @@ def test_relative_paths_become_absolute_only_when_something_is_there(
 ) -> None:
     (tmp_path / "KS005").mkdir()
     monkeypatch.chdir(tmp_path)
-    for typed in ("KS005", ".", "KS014/2024-05-31/001", "/nowhere/at/all", "KS005/../KS005/"):
+    os.symlink("nowhere", "broken")
+    for typed in (
+        "KS005",
+        ".",
+        "KS014/2024-05-31/001",
+        "/nowhere/at/all",
+        "KS005/../KS005/",
+        "broken",
+        "./gone",
+        "../x",
+    ):
         run(daemon, "explain", typed)
     asked = [query["path"] for _, _, query, _ in daemon.requests]
     here = os.getcwd()
-    assert asked == [f"{here}/KS005", here, "KS014/2024-05-31/001", "/nowhere/at/all", f"{here}/KS005"]
+    assert asked[:5] == [f"{here}/KS005", here, "KS014/2024-05-31/001", "/nowhere/at/all", f"{here}/KS005"]
+    assert asked[5:] == [f"{here}/broken", f"{here}/gone", f"{os.path.dirname(here)}/x"], "also what is not there"
+
+
+@pytest.mark.parametrize("command", ["explain", "show", "history", "wait"])
+def test_an_empty_text_is_told_apart_from_a_missing_one(daemon: ControlStub, command: str) -> None:
+    result = labferry(command, "", "--socket", str(daemon.socket_path))
+    assert (result.exit_code, daemon.requests) == (2, [])
+    assert result.stderr.startswith("error: An empty text names no path and no session.\nhint: `labferry ")
+
+
+def test_explain_fits_the_terminal_and_keeps_what_can_be_copied(
+    daemon: ControlStub,
+) -> None:
+    long = "register job 14 is blocked at stage resolve, 1 attempt: Alyx does not know the subject that it is asked for"
+    path = "/mnt/a/very/long/path/that/must/stay/whole/so/that/it/can/be/copied/KS005/2024-05-31/001"
+    daemon.answers["/v1/explain"] = explained(
+        message=f"{long}, and {path} neither.",
+        evidence=[{"what": long, "at": "2024-05-31T10:00:00.000Z"}, {"what": "short", "at": None}],
+        hint="Nothing to do here: it goes on.",
+    )
+    socket = ("--socket", str(daemon.socket_path))
+    text = labferry("explain", KS005, *socket, environ={"COLUMNS": "60"}).stdout
+    assert [line for line in text.splitlines() if len(line) > 60] == [path]
+    facts = text.partition("Evidence\n")[2].partition("\n\n")[0].splitlines()
+    begin = facts[0].index("register")
+    assert all(line[:begin].strip() == "" for line in facts[1:]), "what does not fit goes on below itself"
+    assert " ".join(line[begin:] for line in facts[:-1]) == long
+    assert text.endswith("\nTo do: nothing: it goes on.\n")
+    assert f": {long}, and {path} neither." in labferry("explain", KS005, *socket).stdout, "a pipe gets whole lines"
 
 
 # --- history ----------------------------------------------------------------------------------------------

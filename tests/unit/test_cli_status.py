@@ -145,6 +145,20 @@ def test_roots_show_how_they_are_watched_and_their_problem(daemon: ControlStub) 
     assert "the folder is empty" in text
 
 
+def test_what_is_the_matter_with_a_root_is_told_once(daemon: ControlStub) -> None:
+    (root,) = status()["roots"]
+    loose = {**LOOSE, "text": "Root s0: nfs does not report changes"}
+    found = status(roots=[{**root, "problem": "nfs does not report changes"}], health=[loose])
+    text = shown(daemon, found, 0)
+    assert text.count("nfs does not report changes") == 1
+    assert "see below" in text
+
+
+def test_sessions_that_wait_for_long_have_a_next_command(daemon: ControlStub) -> None:
+    assert "--state settling" not in shown(daemon, status(), 0)
+    assert "labferry sessions --state settling" in shown(daemon, status(health=[{**LOOSE, "code": "late_data"}]), 0)
+
+
 def test_done_06_lost_events_are_counted_beside_the_watches(daemon: ControlStub) -> None:
     (root,) = status()["roots"]
     assert "lost" not in shown(daemon, status(), 0)
@@ -191,6 +205,7 @@ def test_watch_wraps_sentences_and_loses_no_word() -> None:
     lines = wrapped(said, 20)
     assert [unstyle(line) for line in lines] == ["error: the archive", "is not there; mount", "it, then all goes on"]
     assert wrapped(said, 0) == [said]
+    assert wrapped("then type `labferry retry X`, or wait", 16) == ["then type", "`labferry retry X`,", "or wait"]
 
 
 # --- again and again --------------------------------------------------------------------------------------

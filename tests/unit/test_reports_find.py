@@ -73,6 +73,15 @@ def test_several_sessions_are_named(world: World) -> None:
     assert find(world.context, str(world.folder_of())).root == "s0"
 
 
+def test_ruling_03_the_name_of_a_folder_is_not_another_spelling_beside_it(world: World) -> None:
+    """A second folder with the same subject, date and number must not make the first one unnameable."""
+    row = world.found()
+    other = world.found("KS005/2019-04-02/1")
+    assert find(world.context, SESSION).id == row.id
+    assert find(world.context, "KS005/2019-04-02/1").id == other.id
+    assert refused(world, "KS005/2019-04-02/01").code == "several_sessions"
+
+
 @pytest.mark.parametrize("text", [SESSION, "KS005", "/nowhere", EID, "../x", "", f"{SESSION}/alf", "caf\udce9"])
 def test_no_session_says_so_and_points_at_explain(world: World, text: str) -> None:
     world.found("KS006/2019-04-02/001")

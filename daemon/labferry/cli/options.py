@@ -61,7 +61,15 @@ def asks_daemon(command: Callable[..., None]) -> Callable[..., None]:
 def typed_session(text: str) -> str:
     """Return what was typed for a session as the daemon can resolve it.
 
-    A relative path of something that is there becomes absolute; everything else (`subject/date/number`, a path
-    relative to a root, an eid) is the daemon's to read.
+    A relative path of something that is there becomes absolute, and so does one that begins with `./` or `../`;
+    everything else (`subject/date/number`, a path relative to a root, an eid) is the daemon's to read.
+
+    Raises
+    ------
+    click.UsageError
+        Nothing was typed: a variable of the shell may be empty.
     """
-    return os.path.abspath(text) if text and os.path.exists(text) else text
+    if not text:
+        raise click.UsageError("An empty text names no path and no session.", click.get_current_context(silent=True))
+    from_here = text in {".", ".."} or text.startswith(("./", "../"))
+    return os.path.abspath(text) if from_here or os.path.lexists(text) else text

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from labferry.errors import LabferryError
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _STYLED = re.compile(r"([^\x1b]*)((?:\x1b\[[0-9;]*m)?)")  # plain text, and a change of style after it
+_WORD = re.compile(r"(?:`[^`]*`|[^ ])+")  # of a sentence; a command is one
 _LONG_TEXTS = frozenset({"detail", "exception"})
 
 
@@ -126,17 +128,31 @@ def shortened(line: str, width: int) -> str:
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """Return a sentence, possibly coloured, as lines that are at most so wide; in one where the width is 0."""
+    """Return a sentence, possibly coloured, as lines that are at most so wide; in one where the width is 0.
+
+    What stands between backticks stays in one line, and so does a word that is wider: somebody may want to copy it.
+    """
     if not width or len(click.unstyle(line)) <= width:
         return [line]
     lines = [""]
-    for word in line.split(" "):
+    for word in _WORD.findall(line):
         joined = f"{lines[-1]} {word}" if lines[-1] else word
         if lines[-1] and len(click.unstyle(joined)) > width:
             lines.append(word)
         else:
             lines[-1] = joined
     return lines
+
+
+def terminal_width() -> int:
+    """Return COLUMNS, else how wide the terminal on stdout is; 0 where a program reads, which wants whole lines."""
+    typed = os.environ.get("COLUMNS", "")
+    if typed.isdecimal():
+        return int(typed)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):  # no terminal, or nothing that has a file
+        return 0
 
 
 def indented(lines: Iterable[str]) -> list[str]:

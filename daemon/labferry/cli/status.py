@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -28,6 +28,7 @@ from labferry.cli.output import (
     shortened,
     strong,
     table,
+    terminal_width,
     warn,
     wrapped,
 )
@@ -53,6 +54,7 @@ STATES = {
 _STATE_COLOURS = {"archived": good, "vanished": warn, "held": warn}
 _DEPENDENCY_COLOURS = {"up": good, "down": bad, "needs_login": bad}
 _SHOWN_ELSEWHERE = frozenset({"attention", "lane_paused"})  # conditions that other parts of the picture tell
+_STUCK = frozenset({"no_signal", "signal_before_data", "late_data", "never_settles", "unreadable"})
 _SEVERITY_COLOURS = {"error": bad, "warning": warn, "info": dim}
 
 
@@ -67,7 +69,7 @@ def status(client: ControlClient, as_json: bool, watch: bool) -> None:
     if watch:
         _watch(client, as_json)
     found = client.get("/v1/status")
-    answer(found, as_json, lambda data: lines(data, time.time()))
+    answer(found, as_json, lambda data: lines(data, time.time(), terminal_width()))
     click.get_current_context().exit(exit_code(found))
 
 
@@ -118,7 +120,7 @@ def lines(found: dict[str, Any], now: float, width: int = 0) -> Iterator[str]:
         ("Sessions", _sessions(found)),
         ("Work", _work(found)),
         ("Dependencies", _dependencies(found, now)),
-        ("Roots", _roots(found, now)),
+        ("Roots", _roots(found, now, width and width - 2)),
         ("Conditions", _health(found, now, width and width - 2)),
         ("Next", _next_commands(found)),
     ):
@@ -219,7 +221,11 @@ def _dependencies(found: dict[str, Any], now: float) -> list[str]:
     return table(["", "", "", ""], rows)
 
 
-def _roots(found: dict[str, Any], now: float) -> list[str]:
+def _roots(found: dict[str, Any], now: float, width: int) -> Iterator[str]:
+    """Yield a line per root, and below it what is the matter with it, unless a condition says so."""
+    said = [condition["text"] for condition in found["health"]]
+    problems = [root.get("problem") or "" for root in found["roots"]]
+    told = [any(problem in text for text in said) for problem in problems]
     rows = [
         [
             root["name"],
@@ -228,11 +234,20 @@ def _roots(found: dict[str, Any], now: float) -> list[str]:
             f"{root['sessions']:,}",
             _mode(root),
             human.ago(root.get("last_scan"), now) + f" ({root['scan_s']:.2f} s)",
-            (bad if root.get("frozen") else warn)(root.get("problem") or ""),
+            _trouble(root)("see below") if problem else "",
         ]
-        for root in found["roots"]
+        for root, problem in zip(found["roots"], problems, strict=True)
     ]
-    return table(["root", "path", "layout", "sessions", "mode", "last scan", "problem"], rows, right=(3,))
+    header, *lines = table(["root", "path", "layout", "sessions", "mode", "last scan", "problem"], rows, right=(3,))
+    yield header
+    for line, root, problem, elsewhere in zip(lines, found["roots"], problems, told, strict=True):
+        yield line
+        if problem and not elsewhere:
+            yield from indented(wrapped(_trouble(root)(problem), width and width - 2))
+
+
+def _trouble(root: dict[str, Any]) -> Callable[[str], str]:
+    return bad if root.get("frozen") else warn
 
 
 def _mode(root: dict[str, Any]) -> str:
@@ -240,7 +255,8 @@ def _mode(root: dict[str, Any]) -> str:
         return warn(root["mode"])
     lost = root.get("overflows", 0)
     times = warn(f", events lost {human.plural(lost, 'time')}") if lost else ""
-    return f"events ({root['watches']:,} watches{times})"
+    watches = f"{root['watches']:,} watch{'' if root['watches'] == 1 else 'es'}"
+    return f"events ({watches}{times})"
 
 
 def _health(found: dict[str, Any], now: float, width: int) -> Iterator[str]:
@@ -270,6 +286,8 @@ def _next_commands(found: dict[str, Any]) -> list[str]:
         rows.append(["labferry resume", "take up work again"])
     if sessions.get("backlog", 0) > found.get("history", {}).get("unasked", 0):
         rows.append(["labferry backlog", "old sessions that wait for a decision"])
+    if any(condition["code"] in _STUCK for condition in found["health"]):
+        rows.append(["labferry sessions --state settling", "what the unfinished ones wait for"])
     if sessions.get("vanished"):
         rows.append(["labferry sessions --state vanished", "whose folders are gone"])
     if _errors(found) or any(not lane.get("alive", True) for lane in found.get("lanes", [])):

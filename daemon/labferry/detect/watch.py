@@ -61,6 +61,9 @@ class Hints(Protocol):
     def count(self) -> int:
         """Return how many folders are watched now."""
 
+    def count_below(self, folder: bytes) -> int:
+        """Return how many of these are a folder or lie below it."""
+
     @property
     def overflows(self) -> int:
         """Return how often events were lost since the start."""
@@ -124,6 +127,10 @@ class WatchdogHints:
     def count(self) -> int:
         """Return how many folders are watched now."""
         return len(self._watch_of)
+
+    def count_below(self, folder: bytes) -> int:
+        """Return how many of these are a folder or lie below it."""
+        return sum(path == folder or path.startswith(folder + b"/") for path in self._watch_of)
 
     @property
     def overflows(self) -> int:
@@ -248,6 +255,11 @@ class NoHints:
 
     def __init__(self) -> None:
         self._bell = threading.Event()
+
+    def count_below(self, folder: bytes) -> int:
+        """Return none."""
+        del folder
+        return 0
 
     def watch(self, paths: Iterable[bytes]) -> None:
         """Watch nothing."""

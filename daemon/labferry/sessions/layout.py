@@ -66,6 +66,10 @@ class Layout(Protocol):
     def name(self) -> str:
         """The name it has in the configuration."""
 
+    @property
+    def shape(self) -> str:
+        """How the path of a session below the root is written, for people."""
+
     def top(self) -> Level:
         """Return the root, where stepping begins."""
 

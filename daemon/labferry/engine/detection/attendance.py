@@ -68,10 +68,7 @@ def judge(state: RootState, result: ScanResult, *, accepted: bool = False) -> Ju
     is_other_disk = device_of(state.path) != state.device
     many = missing > FEW and missing > SHARE * present
     if not accepted and (many or (missing == present > 0 and state.device is not None and is_other_disk)):
-        why = (
-            f"{missing} of {present} sessions disappeared at once: is the disk mounted? "
-            f"If they are gone for good: `labferry rescan {state.root.name} --accept-missing`"
-        )
+        why = f"{missing} of {present} sessions disappeared at once: is the disk mounted?"
         return Judgement(Trouble(Kind.MISSING, why), frozen=is_other_disk)
     return AS_EXPECTED
 
@@ -143,7 +140,8 @@ def meet_sessions(state: RootState, found: Found, journal: Journal, settings: De
             state.known[path] = (session_id, True)
     if new:
         old = sum(past.history is not None for _, past in new)
-        _log.info("sessions_found", root=state.root.name, sessions=len(new), history=old)
+        first = show_path(new[0][0].path)
+        _log.info("sessions_found", root=state.root.name, sessions=len(new), history=old, first=first)
 
 
 def _take_back(session_id: int, folder: bytes, journal: Journal) -> None:

@@ -171,7 +171,7 @@ class DetectLane(LaneThread):
         blind = self._hints.problem or "" if state.facts.mode == "events" else state.blind
         state.facts = replace(
             state.facts,
-            watches=self._hints.count,
+            watches=self._hints.count_below(state.path),
             overflows=self._hints.overflows,
             last_scan=self._clock.now(),
             scan_s=seconds,
@@ -197,6 +197,7 @@ class DetectLane(LaneThread):
         state.trouble = judgement.trouble or (Trouble(Kind.CLOSED, result.gaps) if result.gaps else None)
         state.facts = replace(
             state.facts,
+            doubted=judgement.trouble is not None,
             frozen=judgement.frozen,
             near_misses=tuple(result.near_misses),
             near_miss_count=result.near_miss_count,

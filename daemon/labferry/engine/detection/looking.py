@@ -17,7 +17,7 @@ from labferry.engine.wakeup import Wakeup
 from labferry.errors import UnavailableError
 from labferry.journal import Journal, JournalError
 from labferry.journal.rows import SessionRow
-from labferry.model import Clock, show_path
+from labferry.model import Clock, JobState, show_path
 
 PUT_OFF = 3600.0  # seconds until a session is tried again at which we failed
 _log = structlog.get_logger()
@@ -118,6 +118,7 @@ class Looking:
                 )
                 del state.tracked[tracked.path]
                 _log.info("complete", root=state.root.name, session=show_path(tracked.path))
+                self._tell_if_blocked(state, tracked)
                 self._wakeup.ring()
             case Settling():
                 digest = signature.digest if signature else None
@@ -127,6 +128,13 @@ class Looking:
                     self._journal.sessions.looked(tracked.id, digest, verdict.code, verdict.why)
                     tracked.written = news
         return isinstance(verdict, Complete)
+
+    def _tell_if_blocked(self, state: RootState, tracked: Tracked) -> None:
+        """Log that work waits for a person from the start, as it is logged of work that was begun."""
+        for job in self._journal.jobs.live_of_session(tracked.id):
+            if job.state is JobState.BLOCKED:
+                log = _log.bind(root=state.root.name, session=show_path(tracked.path), job=job.id, kind=job.kind.value)
+                log.warning("blocked", stage=job.stage.value, code=job.code, why=job.reason, hint=job.hint)
 
     def _former(self, state: RootState, tracked: Tracked, signature: bytes) -> SessionRow | None:
         """Return the session that a folder was before it got this name, if it was one that Alyx was told of."""

@@ -29,7 +29,8 @@ class RootFacts:
     """What the operator may know of a root.
 
     `last_scan` in epoch seconds, `scan_s` in seconds; `overflows`: how often the kernel lost events, of any root, since
-    the start; `hint`: what to do about the problem.
+    the start; `hint`: what to do about the problem. `doubted`: nothing is concluded from what is missing; `frozen`: nor
+    from what is there.
     """
 
     name: str
@@ -42,6 +43,7 @@ class RootFacts:
     scan_s: float = 0.0
     problem: str = ""
     hint: str = ""
+    doubted: bool = False
     frozen: bool = False
     near_misses: tuple[NearMiss, ...] = ()
     near_miss_count: int = 0

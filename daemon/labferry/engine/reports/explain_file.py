@@ -42,11 +42,11 @@ def explain_inside(context: Context, row: SessionRow, below: bytes, *, is_folder
     if is_folder:
         inside = [one for one in context.journal.files.of_session(row.id) if one.path.startswith(below + b"/")]
         fates = Counter(one.fate for one in inside)
-        counted = ", ".join(f"{fates[fate]} {fate}" for fate in FileFate if fates[fate]) or "none listed yet"
+        counted = ", ".join(_counted(fate, fates[fate]) for fate in FileFate if fates[fate]) or "none listed yet"
         return Explanation(
             Verdict.INSIDE_SESSION,
             f"A folder {of}; its files: {counted}.",
-            hint="`labferry match` lists the decision about every file.",
+            hint="`labferry match SESSION` lists the decision about every file.",
             attention=fates[FileFate.REJECTED] > 0,
             more={"session": session},
         )
@@ -55,9 +55,13 @@ def explain_inside(context: Context, row: SessionRow, below: bytes, *, is_folder
         Verdict.INSIDE_SESSION,
         f"A file {of}, not listed {listed}.",
         "not_listed",
-        "`labferry match` says what will be decided about it; `labferry explain` of the session what it waits for.",
+        "`labferry match SESSION` says what will be decided about it; `labferry explain SESSION` what it waits for.",
         more={"session": session},
     )
+
+
+def _counted(fate: FileFate, count: int) -> str:
+    return f"{count:,} {fate}s" if fate is FileFate.DATASET and count > 1 else f"{count:,} {fate}"
 
 
 def _fate(file: FileRow) -> str:
@@ -69,7 +73,9 @@ def _fate(file: FileRow) -> str:
 
 
 def _of_file(context: Context, file: FileRow) -> Iterator[Fact]:
-    yield Fact(f"{file.size} bytes, last modified", file.mtime_ns / 1e9)
+    size = f"{file.size:,} byte{'' if file.size == 1 else 's'}"
+    if file.mtime_ns:  # a link, a pipe or a device has none that matters
+        yield Fact(f"{size}, last modified", file.mtime_ns / 1e9)
     whose = ", as Alyx says: it was not read here" if file.taken_over else ""
     yield Fact(f"MD5 {file.md5}{whose}" if file.md5 else "no checksum yet")
     if file.registered_at is not None:

@@ -72,7 +72,7 @@ def explain_session(context: Context, live: LiveState, row: SessionRow, *, is_th
         found = replace(found, code=needs["code"], hint=needs["hint"], message=f"{found.message} {needs['message']}")
     if not found.code and found.verdict not in NEEDS_A_PERSON:
         found = _with_finding(context, row, found)
-    evidence = (*found.evidence, *_evidence(context, live, row, jobs))
+    evidence = (*_evidence(context, live, row, jobs, found.message), *found.evidence)
     return replace(found, evidence=evidence, attention=needs is not None)
 
 
@@ -108,14 +108,10 @@ def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[Jo
         return _of_old(row)
     if finished:
         return _finished(context, row, jobs)
-    if root is not None and root.frozen:
+    if root is not None and (root.frozen or (root.doubted and not is_there and row.vanished_at is None)):
         return frozen(root)
     if not is_there:
-        return Explanation(
-            Verdict.VANISHED,
-            "The folder is not there any more, and not all of it had reached its destination.",
-            hint="Put the folder back where it was and it is taken up again. If it was removed on purpose, leave it.",
-        )
+        return _vanished(first)
     if row.vanished_at is not None:
         return Explanation(Verdict.SETTLING, "The folder is back: the next scan takes it up again.", "not_seen_yet")
     if row.state is SessionState.HELD:
@@ -123,7 +119,7 @@ def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[Jo
     if row.history is not None:
         return _of_old(row)
     if row.complete_at is None and row.root not in {one.name for one in context.config.roots}:
-        message = f"Not complete yet: root {row.root} is not in the configuration any more."
+        message = f"Not complete: root {row.root} is not in the configuration any more."
         return Explanation(Verdict.WAITING_DEPENDENCY, message, "root_unknown")
     if row.complete_at is None:
         return explain_settling(context, row)  # before it is complete again, no job of it goes on
@@ -142,11 +138,19 @@ def _judge(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[Jo
 
 
 def frozen(root: RootFacts) -> Explanation:
-    """Explain what lies below a root that is not as it was."""
+    """Explain what lies below a root that is not as it was, or is missing where many disappeared at once."""
+    return Explanation(Verdict.ROOT_FROZEN, f"Root {root.name} is not as it was: {root.problem}", hint=root.hint)
+
+
+def _vanished(first: JobRow | None) -> Explanation:
+    """Explain a session whose folder is gone; what cannot go on without it is a matter for a person until cancelled."""
+    unfinished = first is not None and first.state in LIVE_STATES
+    leave = "`labferry cancel SESSION` ends its work" if unfinished else "leave it"
     return Explanation(
-        Verdict.ROOT_FROZEN,
-        f"Root {root.name} is not as it was: {root.problem}",
-        hint="Mount the root's disk or correct its path; work resumes by itself.",
+        Verdict.VANISHED,
+        "The folder is not there any more, and not all of it had reached its destination.",
+        first.code if first is not None and first.state is JobState.BLOCKED else "",
+        f"Put the folder back where it was and it is taken up again. If it was removed on purpose, {leave}.",
     )
 
 
@@ -182,9 +186,9 @@ def _finished(context: Context, row: SessionRow, jobs: Sequence[JobRow]) -> Expl
     lost = context.journal.files.lost(row.id)
     if lost is None:
         return Explanation(verdict, message)
-    what = "1 file was" if lost.files == 1 else f"{lost.files} files were"
+    what, them = ("1 file was", "it") if lost.files == 1 else (f"{lost.files} files were", "them")
     code = "removed_unarchived"
-    message = f"{message} {what} removed before every archive had them: {show_path(lost.path)}."
+    message = f"{message} {what} removed before every archive had {them}: {show_path(lost.path)}."
     return Explanation(verdict, message, code, CODES[code].hint)
 
 
@@ -259,8 +263,10 @@ def _down(context: Context, job: JobRow) -> Dependency | None:
     return None
 
 
-def _evidence(context: Context, live: LiveState, row: SessionRow, jobs: Sequence[JobRow]) -> Iterator[Fact]:
-    """Yield what is known of the session, in the order in which sessions live."""
+def _evidence(
+    context: Context, live: LiveState, row: SessionRow, jobs: Sequence[JobRow], message: str
+) -> Iterator[Fact]:
+    """Yield what is known of the session, in the order in which sessions live; not again what the message says."""
     yield Fact("found by a scan", row.first_seen_at)
     if row.history_at is not None and row.history is not History.UNASKED:
         yield Fact("it was there before labferry" if row.history is None else f"history: {row.history}", row.history_at)
@@ -295,7 +301,7 @@ def _evidence(context: Context, live: LiveState, row: SessionRow, jobs: Sequence
                 yield Fact(f"the same files were at {_place_of(context, before)}", before.vanished_at)
     for job in jobs:
         if job.state is not JobState.DONE:
-            yield from _of_job(context, job)
+            yield from _of_job(context, job, message)
     folder = show_path(row.path)
     for lane in live.lanes:
         if folder in lane.last_beat.doing:
@@ -318,9 +324,9 @@ def _removed(context: Context, row: SessionRow) -> Iterator[Fact]:
         yield Fact(f"never archived, and removed from the folder: {counts.left_behind - NAMED_FILES} more")
 
 
-def _of_job(context: Context, job: JobRow) -> Iterator[Fact]:
+def _of_job(context: Context, job: JobRow, message: str) -> Iterator[Fact]:
     target = f" to {job.target}" if job.target else ""
-    why = f": {job.reason}" if job.reason else ""
+    why = f": {job.reason}" if job.reason and job.reason not in message else ""
     attempts = f"{job.attempts} attempt{'' if job.attempts == 1 else 's'}"
     yield Fact(f"{job.kind} job {job.id}{target} is {job.state} at stage {job.stage}, {attempts}{why}", job.updated_at)
     transfer = context.journal.transfers.of_job(job.id)

@@ -48,11 +48,10 @@ def _candidates(context: Context, text: str) -> Iterable[SessionRow]:
     if _EID.fullmatch(text):
         yield from sessions.by_eid(text.lower())
         return
-    for spelling in spellings(text):
-        for place in places(context.config, spelling):
-            row = sessions.at(place.root.name, place.path)
-            if row is not None:
-                yield row
+    named = [place for spelling in spellings(text) for place in places(context.config, spelling)]
+    rows = [row for place in named if (row := sessions.at(place.root.name, place.path)) is not None]
+    yield from rows
     key = _KEY.fullmatch(text)
     if key is not None:
-        yield from sessions.by_key(key[1], key[2], int(key[3]))
+        exact = {row.root for row in rows}  # where a folder is called exactly so, other spellings are other folders
+        yield from (row for row in sessions.by_key(key[1], key[2], int(key[3])) if row.root not in exact)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from labferry.engine.dependencies import Dependency, Health
 from labferry.engine.detection.roots import RootFacts
+from labferry.engine.reports.hints import typed
 from labferry.model import first_of, show_path
 
 NAMED = 3  # folders or sessions named in one sentence
@@ -235,12 +236,21 @@ def _needs_login(dependency: Dependency) -> str:
 
 def _of_root(root: RootFacts) -> Iterator[Condition]:
     if root.frozen:
-        yield Condition("root_frozen", f"Root {root.name}: {root.problem}")
+        yield Condition("root_frozen", f"Root {root.name}: {root.problem}{_then(root.hint)}")
     elif root.problem:
-        yield Condition("root_problem", f"Root {root.name}: {root.problem}")
+        yield Condition("root_problem", f"Root {root.name}: {root.problem}{_then(root.hint)}")
     if root.near_miss_count:
-        misses = (f"{show_path(miss.path)} ({miss.rule})" for miss in root.near_misses[:NAMED])
-        yield Condition("near_misses", f"Root {root.name}: {first_of(misses, root.near_miss_count)}.")
+        misses = (_named(typed(miss.path), miss.rule) for miss in root.near_misses[:NAMED])
+        told = f"`labferry explain {typed(root.path)}` lists them."
+        yield Condition("near_misses", f"Root {root.name}: {first_of(misses, root.near_miss_count)}. {told}")
+
+
+def _then(sentence: str) -> str:
+    return f" {sentence}" if sentence else ""
+
+
+def _named(folder: str, why: str) -> str:
+    return f"{folder} ({why})" if why else folder
 
 
 _STUCK = {
@@ -261,7 +271,7 @@ STUCK = {
     "signal_before_data": "with a completion signal and without data",
     "late_data": "without files that should come",
     "unreadable": "with something that cannot be read",
-    "never_settles": "that keep changing",
+    "never_settles": "without rest",
 }
 
 
@@ -273,16 +283,18 @@ def _stuck(found: Sequence[StuckSessions]) -> Iterator[Condition]:
             continue
         count = sum(stuck.sessions for stuck in kind)
         examples = [example for stuck in kind for example in stuck.examples][:NAMED]
-        named = first_of((f"{show_path(example.folder)} ({example.why})" for example in examples), count)
+        named = first_of((_named(show_path(example.folder), example.why) for example in examples), count)
         since = min(stuck.since for stuck in kind)
         yield Condition(condition, f"{_sessions(count)} {text} for too long: {named}.", since)
 
 
 def _lost(lost: LostFiles) -> Condition:
-    what = "1 file was" if lost.files == 1 else f"{lost.files} files were"
+    what, them, they_are = f"{lost.files} files were", "them", "they are"
+    if lost.files == 1:
+        what, them, they_are = "1 file was", "it", "it is"
     text = (
-        f"{what} removed from {_sessions(lost.sessions)} before every archive had them: {show_path(lost.example)}. "
-        "Put them back and they are archived; `labferry hold SESSION` says that it is known."
+        f"{what} removed from {_sessions(lost.sessions)} before every archive had {them}: {show_path(lost.example)}. "
+        f"Put {them} back and {they_are} archived; `labferry hold SESSION` says that it is known."
     )
     return Condition("never_archived", text)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from labferry.datasets import RegistrationRules
 from labferry.engine.context import Context
-from labferry.engine.reports.explain import Standing, look_at
+from labferry.engine.reports.explain_place import Standing, look_at
 from labferry.engine.reports.places import Place, places, spellings
 from labferry.engine.seal import fate_of, registration_rules
 from labferry.errors import LabferryError

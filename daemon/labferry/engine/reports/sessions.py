@@ -9,6 +9,8 @@ from typing import Any
 from labferry.engine.context import Context
 from labferry.engine.reports.backlog import history_fields
 from labferry.engine.reports.evidence import evidence_fields
+from labferry.engine.reports.explain_settling import waits_for
+from labferry.engine.reports.hints import addressed
 from labferry.engine.reports.jobs import job_fields
 from labferry.engine.reports.places import session_folder
 from labferry.engine.reports.progress import progress_fields
@@ -60,8 +62,12 @@ def show(context: Context, row: SessionRow) -> dict[str, Any]:
     journal, now = context.journal, context.clock.now()
     last_event = journal.last_event()  # before anything else, so that whoever listens from there on misses nothing
     row = journal.sessions.get(row.id) or row
+    folder = session_folder(context, row)
+    fields = session_fields(context, row)
+    needs = fields["attention"]
     return {
-        **session_fields(context, row),
+        **fields,
+        "attention": needs and {**needs, "hint": addressed(needs["hint"], folder)},
         "last_event": last_event,
         "generation": row.generation,
         "signal": row.signal,
@@ -73,13 +79,17 @@ def show(context: Context, row: SessionRow) -> dict[str, Any]:
         "repository": row.repository,
         "sealed": row.generation > 0 and row.sealed_generation == row.generation,
         "files": dict(journal.files.summary(row.id)),
-        "jobs": [job_fields(job, now) for job in journal.jobs.of_session(row.id)],
+        "jobs": [_addressed_job(job_fields(job, now), folder) for job in journal.jobs.of_session(row.id)],
         "transfers": [
             {**transfer_fields(context, transfer), "evidence": evidence_fields(context, transfer)}
             for transfer in journal.transfers.of_session(row.id)
         ],
         "remarks": [{"code": code, "text": text} for code, text in journal.sessions.remarks(row.id)],
     }
+
+
+def _addressed_job(fields: dict[str, Any], folder: bytes) -> dict[str, Any]:
+    return {**fields, "hint": addressed(fields["hint"], folder)} if fields.get("hint") else fields
 
 
 def session_fields(context: Context, row: SessionRow, blocked: Mapping[int, JobRow] | None = None) -> dict[str, Any]:
@@ -96,7 +106,7 @@ def session_fields(context: Context, row: SessionRow, blocked: Mapping[int, JobR
         "eid": row.eid,
         "state": row.state.value,
         "attention": attention(context, row, blocked),
-        "waits": _waits(row),
+        "waits": _waits(context, row),
         "first_seen": utc_text(row.first_seen_at),
         "complete_at": utc_text(row.complete_at),
         "registered_at": utc_text(row.registered_at),
@@ -147,10 +157,10 @@ def transfer_fields(context: Context, transfer: TransferRow) -> dict[str, Any]:
     }
 
 
-def _waits(row: SessionRow) -> dict[str, Any] | None:
+def _waits(context: Context, row: SessionRow) -> dict[str, Any] | None:
     if row.complete_at is not None or row.wait_code is None:
         return None
-    return {"code": row.wait_code, "message": row.wait_why or "", "since": utc_text(row.wait_since)}
+    return {"code": row.wait_code, "message": waits_for(context, row), "since": utc_text(row.wait_since)}
 
 
 def _day(text: str) -> str:

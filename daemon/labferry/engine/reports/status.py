@@ -11,6 +11,7 @@ from labferry.config import ObserveArchive
 from labferry.engine.context import Context
 from labferry.engine.detection.roots import RootFacts
 from labferry.engine.planning import filled_through_globus
+from labferry.engine.reports.explain_settling import QUIET_SO_FAR
 from labferry.engine.reports.health import (
     NAMED,
     Condition,
@@ -104,7 +105,9 @@ def stuck_sessions(context: Context, before: float) -> list[StuckSessions]:
         session = context.journal.sessions.get(row.example)
         if session is not None:
             stuck = found.setdefault(row.code, StuckSessions(row.code, row.sessions, row.since))
-            example = StuckExample(session_folder(context, session), session.wait_why or "")
+            why = session.wait_why or ""
+            why = "" if why.startswith(QUIET_SO_FAR) else why  # so it was at one look
+            example = StuckExample(session_folder(context, session), why)
             found[row.code] = replace(stuck, examples=(*stuck.examples, example))
     return list(found.values())
 
