@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from labferry.detect.cadence import HOUR
+from labferry.engine.detection import attendance
 from labferry.engine.history.releasing import chosen, release
 from labferry.engine.reports.backlog import backlog
 from labferry.engine.reports.health import Severity
 from labferry.engine.reports.status import current_conditions
 from labferry.engine.reports.verify import verify
+from labferry.errors import UnavailableError
 from labferry.model import JobState, SessionState
 from support.past import DATASETS, FILES, FLAG, FOREIGN, MONTH, SESSION, Past, md5_of
 
@@ -689,3 +691,59 @@ def test_ruling_02_ruling_23_twenty_thousand_old_sessions_are_no_work_at_first_s
         assert past.journal._db.read("SELECT count(md5) FROM file")[0][0] == 0
         told = {one.code for one in current_conditions(past.context, past.live) if one.severity is not Severity.INFO}
         assert told - {"lane_silent"} == set(), "lanes have no threads here"
+
+
+def test_ruling_02_signals_in_old_sessions_are_looked_for_by_every_scan_a_few_at_a_time(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attendance, "IN_TURN", 2)
+    sessions = [f"KS005/2026-03-{day:02}/001" for day in range(2, 7)]
+    folders = [past.write(session) for session in sessions]
+    past.adopt()
+    for session, folder in zip(sessions, folders, strict=True):
+        (folder / FLAG).touch()
+        for _ in range(4):  # three portions, and the end of the round
+            past.clock.pass_by(past.context.config.detection.scan_every)
+            past.look()
+        assert past.row(session).signal == FLAG
+
+
+def test_ruling_02_a_rescan_looks_for_signals_in_all_old_sessions_whosever_turn_it_is(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attendance, "IN_TURN", 1)
+    folders = {session: past.write(session) for session in (SESSION, SECOND, OTHER)}
+    past.adopt()
+    past.clock.pass_by(past.context.config.detection.scan_every)
+    past.look()
+    first = min(folders, key=lambda session: past.row(session).id)  # it had its turn a moment ago
+    (folders[first] / FLAG).touch()
+    past.detect.rescan()
+    past.look()
+    assert past.row(first).signal == FLAG
+
+
+def test_ruling_04_a_hint_of_a_signal_in_an_old_session_is_dealt_with_at_once(past: Past) -> None:
+    folder = past.write(SESSION)
+    past.adopt()
+    past.detect._hints.watch([os.fsencode(folder)])
+    (folder / FLAG).touch()
+    (folder / FLAG).unlink()
+    past.look()
+    assert (past.row().signal, past.standing()) == (FLAG, ("backlog", "")), "Alyx is asked again"
+    past.ask()
+    assert past.row().history is None
+
+
+def test_ruling_04_a_hint_of_a_signal_while_the_journal_takes_nothing_is_kept(past: Past) -> None:
+    folder = past.write(SESSION)
+    past.adopt()
+    past.detect._hints.watch([os.fsencode(folder)])
+    (folder / FLAG).touch()
+    (folder / FLAG).unlink()
+    past.journal._db._writer.execute("PRAGMA query_only = ON")
+    with pytest.raises(UnavailableError):
+        past.look()
+    past.journal._db._writer.execute("PRAGMA query_only = OFF")
+    past.look()
+    assert past.row().signal == FLAG

@@ -36,9 +36,13 @@ class Backlog:
         """Return how many these are, those that are held or not there now included."""
         return int(self._db.read(_SQL["unasked_count"])[0][0])
 
-    def unsignalled(self, root: str) -> dict[bytes, int]:
-        """Return the ids of the sessions of a root, by path, that are open and had no completion signal yet."""
-        return {row["path"]: row["id"] for row in self._db.read(_SQL["unsignalled"], {"root": root})}
+    def unsignalled(self, root: str, after: int = 0, limit: int = ALL) -> dict[bytes, int]:
+        """Return the ids of the first sessions of a root, by path, that are open and had no completion signal yet.
+
+        With `after` those with greater ids.
+        """
+        rows = self._db.read(_SQL["unsignalled"], {"root": root, "after": after, "limit": limit})
+        return {row["path"]: row["id"] for row in rows}
 
     def counts(self, root: str = "", subject: str = "") -> list[Mapping[str, Any]]:
         """Return how many sessions stand where, and why: `history`, `code`, `sessions`; empty filters match all."""

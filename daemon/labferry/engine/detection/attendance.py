@@ -15,12 +15,14 @@ from labferry.engine.detection.roots import SIGNALS, RootState
 from labferry.engine.detection.trouble import Kind, Trouble
 from labferry.engine.history.meeting import past_of
 from labferry.journal import Journal
+from labferry.journal.backlog import ALL
 from labferry.model import folders_above, show_path
 from labferry.sessions.session import Session
 
 _log = structlog.get_logger()
 
 MISSES_BEFORE_VANISHED = 2  # scans in a row
+IN_TURN = 500  # old sessions that a scan looks at for a signal
 FEW = 5  # so many sessions may disappear at once without alarm …
 SHARE = 0.2  # … or this share of a root's sessions
 
@@ -182,16 +184,30 @@ def remember_device(state: RootState, journal: Journal) -> None:
         state.device = device
 
 
-def notice_signals(state: RootState, journal: Journal, settings: Detection) -> None:
+def notice_signals(state: RootState, journal: Journal, settings: Detection, *, all_of_them: bool) -> None:
     """Take up old sessions in which a completion signal appeared: somebody is at work there (rulings 2, 4).
 
-    Alyx is asked again about them; where it is not asked at all they are ordinary sessions from now on.
+    A look is one status call and there may be thousands: but for the hourly listing, each scan looks at a few of them,
+    the next ones in turn. Where that call is one to another machine the listings have to do.
     """
-    for path, session_id in journal.backlog.unsignalled(state.root.name).items():
+    if state.blind and not all_of_them:
+        return
+    after, limit = (0, ALL) if all_of_them else (state.next_old, IN_TURN)
+    some = journal.backlog.unsignalled(state.root.name, after, limit)
+    state.next_old = max(some.values(), default=0) if len(some) == limit else 0
+    for path, session_id in some.items():
         if path in state.known and signal_present(os.path.join(state.path, path), SIGNALS):
-            with journal.together():
-                journal.sessions.signal(session_id, SIGNALS[0].decode())
-                journal.backlog.ask_again(session_id)
-                if settings.history != "adopt" or not state.root.registers:
-                    journal.backlog.was_live(session_id)
-            _log.info("signal_in_history", root=state.root.name, session=show_path(path))
+            take_up(state, path, session_id, journal, settings)
+
+
+def take_up(state: RootState, path: bytes, session_id: int, journal: Journal, settings: Detection) -> None:
+    """Latch the completion signal of an old session, and have it dealt with.
+
+    Alyx is asked again about it; where it is not asked at all it is an ordinary session from now on.
+    """
+    with journal.together():
+        journal.sessions.signal(session_id, SIGNALS[0].decode())
+        journal.backlog.ask_again(session_id)
+        if settings.history != "adopt" or not state.root.registers:
+            journal.backlog.was_live(session_id)
+    _log.info("signal_in_history", root=state.root.name, session=show_path(path))

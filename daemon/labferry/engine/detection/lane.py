@@ -20,6 +20,7 @@ from labferry.engine.detection.attendance import (
     miss_sessions,
     notice_signals,
     remember_device,
+    take_up,
     wanted,
 )
 from labferry.engine.detection.keeping import Keeping
@@ -29,6 +30,7 @@ from labferry.engine.detection.trouble import SCANNED, Kind, Trouble, tell
 from labferry.engine.detection.watching import folders_to_watch, subject_folders
 from labferry.engine.lanes import IDLE_BEAT, LaneThread
 from labferry.engine.wakeup import Wakeup
+from labferry.errors import UnavailableError
 from labferry.journal import Journal
 from labferry.model import Clock, show_path
 
@@ -132,10 +134,14 @@ class DetectLane(LaneThread):
             _log.warning("events_lost", times=self._overflows, why="the kernel's queue was full: all roots are scanned")
         while self._touched:  # what is left when the journal takes nothing, the next turn deals with
             path = self._touched.pop()
-            for state in self._roots:
-                below = state.below(path)
-                if below is not None:
-                    self._hint(state, below)
+            try:
+                for state in self._roots:
+                    below = state.below(path)
+                    if below is not None:
+                        self._hint(state, below)
+            except UnavailableError:
+                self._touched.add(path)  # it may tell of a signal that is gone by now
+                raise
 
     def _hint(self, state: RootState, below: bytes) -> None:
         """Look soon into the session that a touched path belongs to, or scan for a new one."""
@@ -146,9 +152,21 @@ class DetectLane(LaneThread):
             self._looking.hint(state, state.tracked[session], below[len(session) + 1 :])
         elif session:
             self._keeping.hint(state, session)
+        elif os.path.basename(below) in SIGNALS and os.path.dirname(below) in state.known:
+            self._signal_in_history(state, os.path.dirname(below))
         elif below not in state.known:
             last = (state.next_scan - self._config.detection.scan_every) + SOONEST_RESCAN
             state.next_scan = min(state.next_scan, max(self._clock.monotonic(), last))
+
+    def _signal_in_history(self, state: RootState, path: bytes) -> None:
+        """Take up an old session that still waits for somebody, and in which a signal appeared a moment ago."""
+        session_id, there = state.known[path]
+        if state.facts.frozen or not there:
+            return
+        if session_id in self._journal.backlog.unsignalled(state.root.name, session_id - 1, 1).values():
+            take_up(state, path, session_id, self._journal, self._config.detection)
+            self._looking.follow(state)
+            self._wakeup.ring()
 
     def _scan(self, state: RootState) -> None:
         """Compare what is there with what the journal knows, and follow what is not complete."""
@@ -163,8 +181,7 @@ class DetectLane(LaneThread):
         if result is not None:
             self._compare(state, result)
         if not state.facts.frozen:
-            if afresh:
-                notice_signals(state, self._journal, self._config.detection)
+            notice_signals(state, self._journal, self._config.detection, all_of_them=afresh)
             self._looking.follow(state)
         self._watch()
         state.told = tell(state.root.name, state.trouble, state.told)

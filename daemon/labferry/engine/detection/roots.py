@@ -113,6 +113,8 @@ class RootState:
         When it is the turn of each of these.
     recent : deque
         The paths of some of these that were complete last, the latest at the end.
+    next_old : int
+        The id after which the next scan looks for signals in old sessions.
     next_visit : float
         When to look at the first of these, monotonic seconds.
     next_roll_call : float
@@ -143,6 +145,7 @@ class RootState:
     kept: dict[bytes, Kept] = field(default_factory=dict)
     agenda: Agenda = field(init=False)
     recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RECENT))
+    next_old: int = 0
     next_visit: float = 0.0
     next_roll_call: float = 0.0
 

@@ -24,8 +24,10 @@ UPDATE session SET history = :history, history_code = :code, history_why = :why,
 WHERE id = :id AND history = 'unasked'
 
 -- name: unsignalled
-SELECT id, path FROM session WHERE root = :root AND history IN ('unasked', 'backlog') AND signal_seen_at IS NULL
-  AND vanished_at IS NULL
+SELECT id, path FROM session INDEXED BY session_unsignalled
+WHERE root = :root AND id > :after AND history IN ('unasked', 'backlog') AND signal_seen_at IS NULL
+  AND vanished_at IS NULL AND excluded_at IS NULL
+ORDER BY id LIMIT :limit
 
 -- name: ask_again
 UPDATE session SET history = 'unasked', history_code = '', history_why = '', updated_at = :now
