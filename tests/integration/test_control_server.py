@@ -194,6 +194,12 @@ def test_ruling_25_a_path_that_is_not_utf8_is_asked_for_in_bytes(served: Served)
         ("/v1/session", 400, "bad_request"),
         ("/v1/explain", 400, "bad_request"),
         ("/v1/explain?path_b64=%21", 400, "bad_request"),
+        ("/v1/explain?path_b64=%C3%A9", 400, "bad_request"),
+        ("/v1/explain?path_b64=YQBi", 400, "bad_request"),
+        ("/v1/explain?path=a%00b", 400, "bad_request"),
+        ("/v1/match?path=/a%00b", 400, "bad_request"),
+        ("/v1/session?q=/a%00b", 400, "bad_request"),
+        ("/v1/sessions//a%00b", 400, "bad_request"),
         ("/v1/explain?path=KS999/2019-04-02/001", 404, "no_such_path"),
         ("/v1/match?path=/etc", 404, "outside_roots"),
         ("/v1/events?since=yesterday", 400, "bad_request"),
@@ -204,6 +210,12 @@ def test_ruling_25_a_path_that_is_not_utf8_is_asked_for_in_bytes(served: Served)
 )
 def test_what_cannot_be_answered_is_refused_with_a_code(served: Served, target: str, status: int, code: str) -> None:
     assert served.refused(target) == (status, code)
+
+
+@pytest.mark.parametrize("text", ["/a\0b", "\ud800"])
+def test_what_no_path_can_hold_is_refused_in_an_order_too(served: Served, text: str) -> None:
+    assert served.refused("/v1/jobs/retry", "POST", {"session": text}) == (400, "bad_request")
+    assert served.refused("/v1/rescan", "POST", {"root": text}) == (400, "bad_request")
 
 
 def test_a_key_that_fits_several_sessions_is_a_conflict(served: Served) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 from collections.abc import Mapping
@@ -19,16 +18,26 @@ def path_of(request: Request) -> str:
     if encoded is None:
         return needed(request.query, "path")
     try:
-        return os.fsdecode(base64.b64decode(encoded, validate=True))
-    except binascii.Error:
+        return usable(os.fsdecode(base64.b64decode(encoded, validate=True)), "path_b64")
+    except ValueError:
         raise LabferryError("bad_request", "path_b64 is not base64.") from None
+
+
+def usable(text: str, name: str) -> str:
+    """Return a text; one that no path can hold, with a NUL or half a character in it, is refused here for everybody."""
+    try:
+        if b"\0" not in os.fsencode(text):
+            return text
+    except UnicodeEncodeError:
+        pass
+    raise LabferryError("bad_request", f"{name} holds a character that no path can hold.")
 
 
 def needed(query: Mapping[str, str], name: str) -> str:
     """Return a parameter that must not be missing."""
     if not query.get(name):
         raise LabferryError("bad_request", f"The parameter {name} is missing.")
-    return query[name]
+    return usable(query[name], name)
 
 
 def number(query: Mapping[str, str], name: str, default: int) -> int:
@@ -51,7 +60,7 @@ def text_of(body: Mapping[str, Any], name: str) -> str:
     value = body.get(name)
     if value is not None and not isinstance(value, str):
         raise LabferryError("bad_request", f'"{name}" is not a text.')
-    return value or ""
+    return usable(value or "", name)
 
 
 def texts_of(body: Mapping[str, Any], name: str) -> list[str]:
@@ -59,7 +68,7 @@ def texts_of(body: Mapping[str, Any], name: str) -> list[str]:
     value = body.get(name) or []
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise LabferryError("bad_request", f'"{name}" is not a list of texts.')
-    return value
+    return [usable(item, name) for item in value]
 
 
 def needed_text(body: Mapping[str, Any], name: str) -> str:

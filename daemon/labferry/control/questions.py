@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from labferry.config import GlobusArchive
 from labferry.control.messages import Handler, Reply, Request, success
-from labferry.control.parameters import is_set, needed, number, path_of
+from labferry.control.parameters import is_set, needed, number, path_of, usable
 from labferry.control.streams import event_stream, log_stream
 from labferry.engine.context import Context
 from labferry.engine.reports.backlog import LISTED, backlog
@@ -86,7 +86,7 @@ class Questions:
         if not key:
             return self._session_at(request)
         if not re.fullmatch(r"\d{1,18}", key):
-            return show(self._context, find(self._context, key))
+            return show(self._context, find(self._context, usable(key, "the session")))
         row = self._context.journal.sessions.get(int(key))
         if row is None:
             raise LabferryError("no_such_session", f"There is no session with id {key}.")

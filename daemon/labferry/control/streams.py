@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from labferry.control.messages import Request, Stream
-from labferry.control.parameters import is_set, number
+from labferry.control.parameters import is_set, needed, number
 from labferry.engine.context import Context
 from labferry.engine.reports.find import find
 from labferry.engine.reports.history import events_fields
@@ -53,7 +53,7 @@ def _event_steps(
 
 def log_stream(context: Context, live: LiveState, request: Request) -> Stream:
     """Answer with the newest lines of the log, or with those about one session."""
-    row = find(context, request.query["session"]) if request.query.get("session") else None
+    row = find(context, needed(request.query, "session")) if request.query.get("session") else None
     lines = number(request.query, "lines", LINES)
     if is_set(request.query, "follow"):
         return Stream(_log_steps(context, live, row, lines), endless=True)
