@@ -71,7 +71,8 @@ def asked(world: World, text: str) -> dict[str, Any] | LabferryError:
 
 @given(path=PATHS)
 @example(path=("", [SUBJECT, DAY, NUMBER, *["up"] * 60]))
-@example(path=("{root}/", ["n/" * 3000]))
+@example(path=("{root}/", ["n" * 300]))
+@example(path=("", ["n/" * 3000]))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_win_04_every_path_has_a_verdict_or_is_told_how_far_it_exists(
     world: World, path: tuple[str, list[str]]
