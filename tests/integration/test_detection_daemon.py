@@ -123,7 +123,7 @@ def clock(shared_lab: Lab, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_done_07_done_08_jumping_clocks_odd_file_times_and_a_kill_change_no_decision(clock: Path, lab: Lab) -> None:
-    lab.environment["LABFERRY_DETECTION__QUIET"] = str(QUIET)
+    lab.environment["LABFERRY_DETECTION__QUIET"] = "1h"
     sessions = {FIRST: 0.0, SECOND: 4e9, THIRD: time.time()}
     lab.start_ready()
     for session, modified in sessions.items():
@@ -135,9 +135,9 @@ def test_done_07_done_08_jumping_clocks_odd_file_times_and_a_kill_change_no_deci
     wait_until(lambda: lab.journal(seen) == [(len(sessions),)], what="the flags to be seen")
     for session in sessions:
         (lab.root / session / FLAG).unlink()
-    lab.kill()
-    assert [completions(lab, session) for session in sessions] == [[], [], []], "in the middle of the quiet period"
+    lab.kill()  # in the middle of the quiet period
 
+    lab.environment["LABFERRY_DETECTION__QUIET"] = str(QUIET)
     lab.start_ready()
     began = time.monotonic()  # the first look of this life may be a little earlier
     for offset in (-3600.0, 2 * DAY, -3600.0):
@@ -202,7 +202,7 @@ def test_a_disk_that_is_taken_away_freezes_its_root_and_nothing_has_vanished(lab
     assert lab.command("explain", str(lab.root / SECOND)).returncode == 3
     with mounted_below(lab.root, "--bind", str(disk)):
         lab.write(THIRD)
-        lab.wait_for("archived", 2)
+        lab.wait_for_code(lab.root / THIRD, "ok_archived")
         assert (root(lab)["frozen"], root(lab)["problem"]) == (False, None)
         assert lab.journal("SELECT count(*) FROM event WHERE action = 'vanished'") == [(0,)]
         assert lab.explain(lab.root / SECOND)["attention"] is False

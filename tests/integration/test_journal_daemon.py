@@ -55,6 +55,14 @@ def require_not_taken_up(lab: Lab, folder: Path) -> None:
 # --- the disk -------------------------------------------------------------------------------------------------
 
 
+def _all_traced(threads: Path, tracer: int) -> bool:
+    """Say whether a tracer has every thread."""
+    try:
+        return all(f"TracerPid:\t{tracer}\n" in (one / "status").read_text() for one in threads.iterdir())
+    except OSError:  # one ended meanwhile
+        return False
+
+
 @contextmanager
 def failing_syncs(lab: Lab) -> Iterator[None]:
     """Let every sync of the daemon fail as that of a broken disk does; skip without the means."""
@@ -65,11 +73,9 @@ def failing_syncs(lab: Lab) -> Iterator[None]:
     command += ["-e", "inject=fdatasync,fsync:error=EIO", "-p", str(lab.daemon.process.pid)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
-    status = Path(f"/proc/{lab.daemon.process.pid}/status")
+    threads = Path(f"/proc/{lab.daemon.process.pid}/task")
     try:
-        wait_until(
-            lambda: tracer.poll() is not None or f"TracerPid:\t{tracer.pid}\n" in status.read_text(), what="strace"
-        )
+        wait_until(lambda: tracer.poll() is not None or _all_traced(threads, tracer.pid), what="strace")
         if tracer.poll() is not None:
             pytest.skip(f"needs the right to trace: {tracer.stderr.read().strip()}")
         yield

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -170,3 +174,53 @@ def test_a_migration_that_breaks_off_leaves_the_old_journal(
     assert ask(folder / FILE, "PRAGMA user_version") == [(version,)]
     Journal(folder, FakeClock()).close()
     assert ask(folder / FILE, "PRAGMA user_version") == [(VERSIONS[-1],)]
+
+
+KILLER = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+from labferry.journal import Journal
+from support.clock import FakeClock
+
+left = int(sys.argv[2])
+
+def step():
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+def connected(*args, connect=sqlite3.connect, **kwargs):
+    connection = connect(*args, **kwargs)
+    connection.set_progress_handler(step, 200)
+    return connection
+
+sqlite3.connect = connected
+Journal(Path(sys.argv[1]), FakeClock()).close()
+"""
+
+
+def test_a_kill_in_the_middle_of_migrations_costs_nothing_but_the_time(tmp_path: Path) -> None:
+    def place(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / FILE, OLDER[0])
+        return tmp_path / name
+
+    undisturbed = place("undisturbed")
+    Journal(undisturbed, FakeClock()).close()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    reached, steps, killed = set(), 1, True
+    while killed:
+        folder = place(str(steps))
+        command = [sys.executable, "-c", KILLER, str(folder), str(steps)]
+        code = subprocess.run(command, env=environment, check=False).returncode
+        assert code in {0, -signal.SIGKILL}
+        killed = code != 0
+        ((version,),) = ask(folder / FILE, "PRAGMA user_version")
+        reached.add(version)
+        Journal(folder, FakeClock()).close()
+        assert content(folder / FILE) == content(undisturbed / FILE)
+        assert schema(folder / FILE) == schema(undisturbed / FILE)
+        steps *= 2
+    assert len(reached) > 2, f"killed at the schemas {sorted(reached)}"
