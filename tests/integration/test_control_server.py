@@ -502,7 +502,7 @@ def test_stopping_lets_an_answer_end_and_closes_the_door(served: Served) -> None
     assert not served.server.alive
     with pytest.raises(ConnectionRefusedError):
         served.connect()
-    assert served.threads() == 0
+    wait_until(lambda: served.threads() == 0, what="the end of all")
 
 
 # --- who may ------------------------------------------------------------------------------------------------
