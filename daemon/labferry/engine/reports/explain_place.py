@@ -154,7 +154,7 @@ def not_picked_up(place: Place, broken: NotASession, at: bytes) -> Explanation:
 def _renaming(wrong: bytes, right: bytes) -> str:
     if os.path.lexists(right):
         return f"{show_path(right)} is there, too: move what belongs to it by hand, or leave it: it is not picked up."
-    return f"Rename it, or leave it: it is not picked up. `mv -n {typed(wrong)} {typed(right)}`"
+    return f"Rename it, `mv -n {typed(wrong)} {typed(right)}`, or leave it: it is not picked up."
 
 
 def _target(link: bytes) -> bytes:
