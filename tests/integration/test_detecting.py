@@ -94,6 +94,19 @@ def test_ruling_04_a_signal_says_nothing_of_another_folder_in_the_same_place(wat
     assert watch.session().state is SessionState.COMPLETE, "it has come as a whole by now: nothing is waited for"
 
 
+@pytest.mark.parametrize("complete", [False, True])
+def test_ruling_04_a_signal_stays_with_a_folder_that_is_renamed(watch: Watch, complete: bool) -> None:
+    watch.make("KS005/2024-03-01/003", flag=False)
+    folder = watch.make()
+    watch.turns(SCAN + QUIET + 10 if complete else SCAN)
+    assert (watch.session().complete_at is not None) is complete
+    (folder / "raw_session.flag").unlink()
+    folder.rename(folder.with_name("002"))
+    watch.turns(SCAN + QUIET + 30)
+    assert watch.jobs("KS005/2024-03-01/002") == QUEUED_ONCE
+    assert watch.session("KS005/2024-03-01/003").wait_code == "waiting_signal"
+
+
 def test_ruling_04_a_folder_that_is_back_as_it_was_keeps_its_signal(watch: Watch) -> None:
     watch.make("KS005/2024-03-01/002", flag=False)
     folder = watch.make()

@@ -11,7 +11,7 @@ from labferry.detect.completion import Complete, Settling, Watched, hinted, obse
 from labferry.detect.evidence import NO_EVIDENCE
 from labferry.detect.signature import signal_present
 from labferry.detect.witness import Witness
-from labferry.engine.detection.moves import former
+from labferry.engine.detection.moves import former, signal_of_former
 from labferry.engine.detection.roots import SIGNALS, RootState, Tracked
 from labferry.engine.wakeup import Wakeup
 from labferry.errors import UnavailableError
@@ -127,6 +127,8 @@ class Looking:
                 if tracked.written != news:
                     self._journal.sessions.looked(tracked.id, digest, verdict.code, verdict.why)
                     tracked.written = news
+                    if digest is not None and verdict.code == "waiting_signal":
+                        self._look_for_former_signal(state, tracked, digest)
         return isinstance(verdict, Complete)
 
     def _tell_if_blocked(self, state: RootState, tracked: Tracked) -> None:
@@ -146,6 +148,13 @@ class Looking:
         if not tracked.state.signal_seen and signal_present(os.path.join(state.path, tracked.path), SIGNALS):
             tracked.state = hinted(tracked.state, self._clock.monotonic(), state.rules, signal_seen=True)
             self._latch(tracked, SIGNALS[0])
+
+    def _look_for_former_signal(self, state: RootState, tracked: Tracked, signature: bytes) -> None:
+        """Take over the signal that was seen of a folder before it was renamed: its flag may be gone since."""
+        row = self._journal.sessions.get(tracked.id)
+        if row is not None and (signal := signal_of_former(self._journal, row, signature)):
+            tracked.state = hinted(tracked.state, self._clock.monotonic(), state.rules, signal_seen=True)
+            self._latch(tracked, os.fsencode(signal))
 
     def _latch(self, tracked: Tracked, signal: bytes) -> None:
         """Write that a signal was seen; where the journal takes nothing, the next look tries again."""

@@ -49,6 +49,18 @@ def _was_told(journal: Journal, old: SessionRow) -> bool:
     return old.eid is not None or bool(journal.steps.unanswered(old.id, ""))
 
 
+def signal_of_former(journal: Journal, row: SessionRow, signature: bytes) -> str:
+    """Return the completion signal that was seen of a folder under another name; empty where none was."""
+    if signature == NOTHING_THERE:
+        return ""
+    places = journal.sessions.root_paths()
+    folder = os.path.join(places[row.root], row.path)
+    for old in journal.sessions.with_signature(row.id, signature):
+        if old.signal is not None and not _still_has(os.path.join(places[old.root], old.path), folder, signature):
+            return old.signal
+    return ""
+
+
 def _alike(journal: Journal, row: SessionRow, folder: bytes, absent: Iterable[int]) -> Iterator[SessionRow]:
     """Yield sessions that are not where they were, and of which the folder has most files.
 
