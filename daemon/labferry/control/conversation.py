@@ -112,6 +112,13 @@ class Conversation(BaseHTTPRequestHandler):
         self._head = _Bounded(self.rfile)
         self.rfile = self._head
 
+    def finish(self) -> None:
+        """Let go of the connection; also of what was read from, where the client does not take its answer any more."""
+        try:
+            super().finish()
+        finally:
+            self.rfile.close()
+
     def handle_one_request(self) -> None:
         """Read a request and answer it; silence, and what is no HTTP, end the connection."""
         self._head.renew()
