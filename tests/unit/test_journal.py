@@ -408,14 +408,14 @@ for number in range(1, 100000):
 
 
 def test_kill_9_loses_nothing_acknowledged(tmp_path: Path, clock: FakeClock) -> None:
-    writer = subprocess.Popen([sys.executable, "-c", KILLED_WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert writer.stdout is not None
+    command = [sys.executable, "-c", KILLED_WRITER, str(tmp_path)]
     acknowledged = 0
-    for line in writer.stdout:
-        acknowledged = int(line)
-        if acknowledged == 50:
-            writer.kill()
-    writer.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        for line in writer.stdout:
+            acknowledged = int(line)
+            if acknowledged == 50:
+                writer.kill()
     journal = Journal(tmp_path, clock)
     assert len(journal.sessions.all()) >= acknowledged >= 50
     assert journal.check() is None
