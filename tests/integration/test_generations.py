@@ -5,6 +5,7 @@ The detect lane, the lanes behind it and an Alyx, with a real folder and a clock
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from labferry.detect.cadence import DAY, HOUR
 from labferry.engine.reports.status import current_conditions
 from labferry.engine.seal import Seal
-from labferry.model import FileFate, JobState, SessionState, Stage
+from labferry.model import FileFate, JobKind, JobState, SessionState, Stage
 from support.past import DATASETS, SESSION, Past, md5_of
 from support.recordings import header, meta
 
@@ -221,6 +222,72 @@ def test_ruling_01_of_an_adopted_session_what_is_added_later_makes_an_ordinary_o
         assert sorted(hashed) == sorted([LATE, "notes.txt"])
     finally:
         lab.close()
+
+
+def observing(tmp_path: Path) -> dict[str, str]:
+    """Return the settings of a root that Alyx' own transfer archives."""
+    root = {"name": "rig", "path": str(tmp_path / "Subjects"), "archive": ["flatiron"]}
+    return {"LABFERRY_ARCHIVE__FLATIRON__KIND": "observe", "LABFERRY_ROOTS": json.dumps([root])}
+
+
+def transferred(lab: Past) -> None:
+    """Say that everything is on the server, as Alyx' own transfer does when it has moved it."""
+    for dataset in lab.context.alyx.list_all("/datasets", {"session": lab.row().eid or ""}):
+        for record in dataset["file_records"]:
+            if record["data_repository"].startswith("flatiron"):
+                lab.alyx("PATCH", f"/files/{record['id']}", {"exists": True})
+
+
+def archives(lab: Past) -> list[tuple[JobState, int]]:
+    jobs = lab.journal.jobs.of_session(lab.row().id)
+    return [(job.state, job.generation) for job in jobs if job.kind is JobKind.ARCHIVE]
+
+
+def test_ruling_01_what_comes_while_alyx_own_transfer_is_waited_for_is_registered(tmp_path: Path) -> None:
+    lab = Past(tmp_path, ahead=0.0, **observing(tmp_path))
+    try:
+        folder = lab.write(flag=True)
+        lab.meet()
+        lab.work()
+        assert archives(lab) == [(JobState.WAITING, 1)]
+        pass_by(lab, DAY)
+        place(folder, LATE, b"late")
+        pass_by(lab, HOUR)
+        assert sorted(posted(lab)) == sorted([*DATASETS, LATE]), "each once"
+        assert archives(lab) == [(JobState.SUPERSEDED, 1), (JobState.WAITING, 2)]
+        assert lab.row().state is SessionState.REGISTERED
+        (folder / DATASETS[0]).unlink()
+        pass_by(lab, 2 * DAY)
+        assert (lab.row().generation, files(lab)["never_archived"]) == (2, 0), "nobody knows yet"
+        transferred(lab)
+        pass_by(lab, HOUR)
+        assert lab.row().state is SessionState.ARCHIVED
+        pass_by(lab, 2 * HOUR)
+        counts = files(lab)
+        assert (counts["removed"], counts["never_archived"], lost(lab)) == (1, 0, [])
+    finally:
+        lab.close()
+
+
+def test_ruling_01_what_comes_while_no_archive_can_be_reached_is_registered(lab: Past) -> None:
+    folder = lab.write(flag=True)
+    lab.meet()
+    lab.pause_archives()
+    lab.work()
+    assert archives(lab) == [(JobState.QUEUED, 1)]
+    place(folder, LATE, b"late")
+    lab.look()
+    lab.clock.pass_by(5.0)
+    lab.look()
+    assert lab.row().state is SessionState.REGISTERED, "it may be about to be taken"
+    pass_by(lab, 2 * HOUR)
+    assert posted(lab)[len(DATASETS) :] == [LATE]
+    assert archives(lab) == [(JobState.SUPERSEDED, 1), (JobState.QUEUED, 2)]
+    lab.pause_archives(False)
+    lab.work()
+    assert lab.row().state is SessionState.ARCHIVED
+    assert set(archived(lab)) == {Path(name).name for name in (*DATASETS, LATE)}
+    assert len(posted(lab)) == len(DATASETS) + 1
 
 
 # --- changed --------------------------------------------------------------------------------------------------

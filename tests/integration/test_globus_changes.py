@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from labferry.engine.detection.overtaking import TURN, Work, work_on
 from labferry.engine.globus.endings import PATIENCE
 from labferry.engine.reports.status import current_conditions
 from labferry.journal.rows import SessionRow
@@ -48,6 +49,31 @@ def stalled(bench: GlobusBench, path: str = PATH) -> SessionRow:
 def lines(bench: GlobusBench) -> list[set[str]]:
     """Return the destinations of each submission."""
     return [{item["destination_path"] for item in post["body"]["DATA"]} for post in bench.posts()]
+
+
+def work(bench: GlobusBench, session: SessionRow) -> Work:
+    return work_on(bench.journal, session.id, bench.clock.now())
+
+
+def test_ruling_01_what_waits_for_a_task_may_be_overtaken_and_what_a_task_carries_may_not(bench: GlobusBench) -> None:
+    _, session = bench.registered()
+    assert work(bench, session) is Work.GOES_ON
+    bench.clock.pass_by(TURN)
+    assert work(bench, session) is Work.WAITS, "nobody takes it: a login may be needed"
+    assert bench.step(Stage.ARCHIVE).code == "in_batch"
+    assert work(bench, session) is Work.WAITS
+    bench.fault(action="task", becomes="STALLED", times=None)
+    bench.work()
+    assert bench.archive_job(session).code == "in_flight"
+    bench.wait_for_mover()
+    bench.clock.pass_by(TURN)
+    assert work(bench, session) is Work.GOES_ON, "it would be sent twice"
+    finish(bench)
+    assert work(bench, session) is Work.NONE
+    _, asked = bench.registered(SECOND)
+    bench.journal.jobs.ask(bench.archive_job(asked).id, '{"by": "ann", "trust_size": true}')
+    bench.clock.pass_by(TURN)
+    assert work(bench, asked) is Work.GOES_ON, "an operator's word is for this generation"
 
 
 # --- operators -----------------------------------------------------------------------------------------------------

@@ -215,6 +215,10 @@ class Transfers:
         row = self._db.read(_SQL["missing"], {"id": transfer_id})[0]
         return row["files"], row["carried"]
 
+    def is_under_way(self, job_id: int) -> bool:
+        """Say whether files of a job are in a task, or brought and not verified, or wait to replace something."""
+        return bool(self._db.read(_SQL["is_under_way"], {"job_id": job_id})[0][0])
+
     def trouble(self, transfer_id: int) -> tuple[str, str] | None:
         """Return what the job must hear of its last task, as code and text; None if there is nothing."""
         rows = self._db.read(_SQL["trouble"], {"id": transfer_id})

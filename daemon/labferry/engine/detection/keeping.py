@@ -25,13 +25,14 @@ from labferry.detect.difference import Difference, Listed, compare
 from labferry.detect.foldertimes import Folders, FolderTimes, folder_times
 from labferry.detect.signature import Signature, take_signature
 from labferry.engine.detection.agenda import Kept
+from labferry.engine.detection.overtaking import Work, work_on
 from labferry.engine.detection.roots import RECENT, RootState
 from labferry.engine.seal import carriers
 from labferry.errors import UnavailableError
 from labferry.journal import Journal, JournalError
 from labferry.journal.backlog import CHANGED
 from labferry.journal.rows import SessionRow
-from labferry.model import Clock, History, JobState, show_path
+from labferry.model import Clock, History, show_path
 from labferry.sessions.walk import WalkedFile
 
 ROLL_CALL_EVERY = cadence.HOUR
@@ -40,7 +41,6 @@ ROUND = 0.1  # seconds of work in a round, for hints must not wait; the rest of 
 PAUSE = 1.0  # … so many seconds later
 SOON = 10 * cadence.MINUTE  # to the next look at a session that is being worked on, or written to
 HINT_CALM = 2.0  # seconds from a hint to the look: more may be on the way
-BUSY = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.WAITING})
 _log = structlog.get_logger()
 
 
@@ -187,16 +187,21 @@ class Keeping:
         if row is None or not _is_kept(row):
             del state.kept[path]
             return
-        if row.held_at is not None or row.vanished_at is not None or self._is_busy(row):
+        work = self._work_on(row)
+        if row.held_at is not None or row.vanished_at is not None or work is Work.GOES_ON:
             kept.due = Due(now + SOON, kept.due.files)
             return
         walked: list[WalkedFile] = []
         signature = take_signature(folder, onlooker=walked.append)
         listed = (Listed(*one) for one in self._journal.revisits.listed(kept.id))
         difference = Difference() if _waits_as_it_was(row, signature) else compare(walked, listed)
-        self._act(state, path, row, difference)
-        if difference.unfinished and not difference.is_news:
+        is_unclear = work is Work.WAITS and bool(difference.removed)
+        if is_unclear:  # whether it is a loss is known when the archive has, or has not, got it
+            difference.removed.clear()
+        if not self._act(state, path, row, difference) or (difference.unfinished and not difference.is_news):
             kept.due = Due(now + SOON, kept.due.files)
+            return
+        if is_unclear:
             return
         kept.due = cadence.after(kept.id, self._clock.now() - kept.since, kept.due, now, files=True)
         if signature.unreadable:
@@ -206,12 +211,14 @@ class Keeping:
         is_new = not difference.is_news and signature.digest != row.signature
         seen.append(Seen(kept.id, times.digest, signature.digest if is_new else None))
 
-    def _is_busy(self, row: SessionRow) -> bool:
-        """Say whether a lane will look at the files of a session by itself."""
-        return any(job.state in BUSY for job in self._journal.jobs.live_of_session(row.id))
+    def _work_on(self, row: SessionRow) -> Work:
+        return work_on(self._journal, row.id, self._clock.now())
 
-    def _act(self, state: RootState, path: bytes, row: SessionRow, difference: Difference) -> None:
-        """Send a session with news back to settling; note what calls for nothing."""
+    def _act(self, state: RootState, path: bytes, row: SessionRow, difference: Difference) -> bool:
+        """Send a session with news back to settling; note what calls for nothing.
+
+        False where a lane took up the session since it was looked at: then it is not sent back.
+        """
         name = show_path(path)
         if difference.noted or difference.removed:
             removed = [file_id for file_id, _ in difference.removed]
@@ -226,15 +233,19 @@ class Keeping:
             self._journal.revisits.opened(row.id)
             _log.info("folder_opened", root=row.root, session=name, folder=show_path(row.closed_folder))
         if difference.closed or not difference.is_news:
-            return
+            return True
         why = difference.sentence()
-        if row.history is History.ADOPTED:
-            self._journal.backlog.release(row.id, CHANGED)
-        else:
-            self._journal.sessions.unsettle(row.id, why)
+        with self._journal.together():
+            if self._work_on(row) is Work.GOES_ON:
+                return False
+            if row.history is History.ADOPTED:
+                self._journal.backlog.release(row.id, CHANGED)
+            else:
+                self._journal.sessions.unsettle(row.id, why)
         _log.info("changed", root=row.root, session=name, why=why)
         del state.kept[path]
         state.next_scan = min(state.next_scan, self._clock.monotonic())
+        return True
 
     def _tell_closed(self, row: SessionRow, folder: bytes, why: str) -> None:
         """Say that a folder of a session (empty: its own) is closed to us; once, as long as it is the same one."""

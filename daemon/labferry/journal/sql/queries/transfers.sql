@@ -137,6 +137,11 @@ UPDATE item SET ours = 1 WHERE transfer_id = :transfer_id AND file_id IN (
   UNION ALL
   SELECT file_id FROM item INDEXED BY item_staged WHERE transfer_id = :transfer_id AND staged = :destination AND place = staged)
 
+-- name: is_under_way
+SELECT EXISTS (SELECT 1 FROM transfer JOIN item ON item.transfer_id = transfer.id
+  WHERE transfer.job_id = :job_id
+    AND (item.task_id IS NOT NULL AND item.verified_at IS NULL OR item.staged IS NOT NULL AND item.exchanged_at IS NULL))
+
 -- name: trouble
 SELECT trouble, trouble_text FROM transfer WHERE id = :id AND trouble <> ''
 
