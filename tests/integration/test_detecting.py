@@ -94,6 +94,67 @@ def test_ruling_04_a_signal_says_nothing_of_another_folder_in_the_same_place(wat
     assert watch.session().state is SessionState.COMPLETE, "it has come as a whole by now: nothing is waited for"
 
 
+def empty(folder: Path) -> None:
+    """Delete all that is in a folder."""
+    for one in folder.iterdir():
+        shutil.rmtree(one) if one.is_dir() else one.unlink()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("complete", [False, True])
+def test_ruling_04_a_signal_says_nothing_of_what_comes_into_an_emptied_folder(
+    watch: Watch, complete: bool, restarted: bool
+) -> None:
+    folder = watch.make()
+    watch.turns(SCAN + QUIET + 10 if complete else SCAN)
+    assert (watch.session().complete_at is not None) is complete
+    for job in watch.journal.jobs.of_session(watch.session().id):
+        watch.journal.jobs.cancel(job.id, "It cannot be registered as it is.")
+    empty(folder)
+    if restarted:
+        watch.restart()
+    watch.turns(3600, step=SCAN)
+    assert watch.session().wait_code == "no_files"
+    (folder / "b.c.npy").write_bytes(b"others")
+    watch.turns(SCAN + QUIET + 10)
+    watch.restart()
+    watch.turns(SCAN + QUIET + 10)
+    assert (watch.session().state, watch.session().wait_code) == (SessionState.SETTLING, "waiting_signal")
+    assert "begins anew" in watch.journal.sessions.remarks(watch.session().id)[0][1]
+    (folder / "raw_session.flag").touch()
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.jobs()[-1] == (JobKind.REGISTER, JobState.QUEUED, 2 if complete else 1)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_ruling_04_a_signal_that_was_deleted_before_the_files_came_is_kept(watch: Watch, restarted: bool) -> None:
+    folder = watch.root / "KS005/2024-03-01/001"
+    folder.mkdir(parents=True)
+    (folder / "raw_session.flag").touch()
+    watch.turns(2 * SCAN)
+    (folder / "raw_session.flag").unlink()
+    watch.turns(2 * SCAN)
+    if restarted:
+        watch.restart()
+    watch.turns(2 * SCAN)
+    (folder / "a.b.npy").write_bytes(b"data")
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.jobs() == QUEUED_ONCE
+
+
+def test_ruling_04_an_emptied_folder_keeps_a_signal_that_is_still_there(watch: Watch) -> None:
+    folder = watch.make()
+    watch.turns(SCAN)
+    shutil.rmtree(folder / "alf")
+    watch.turns(2, step=1)
+    assert watch.session().wait_code == "signal_before_data", "it was looked into"
+    (folder / "raw_session.flag").unlink()
+    watch.turns(2 * SCAN)
+    (folder / "a.b.npy").write_bytes(b"data")
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.jobs() == QUEUED_ONCE
+
+
 @pytest.mark.parametrize("complete", [False, True])
 def test_ruling_04_a_signal_stays_with_a_folder_that_is_renamed(watch: Watch, complete: bool) -> None:
     watch.make("KS005/2024-03-01/003", flag=False)

@@ -12,7 +12,7 @@ from labferry.journal.jobs import Jobs
 from labferry.journal.rows import JobRow, SessionRow, StuckRow
 from labferry.model import Clock, History, JobKind, JobState, Stage, show_path
 
-ANEW, ANEW_TEXT = "another_folder", "the folder was away and came back with other files: it begins anew"  # a remark
+ANEW = "another_folder"  # a remark
 _SQL = load_queries("sessions")
 
 
@@ -180,8 +180,8 @@ class Sessions:
             self._write("settle_returned", id=session_id)
             self._jobs.hurry_one(session_id, "source_missing")
 
-    def begin_anew(self, session_id: int) -> bool:
-        """Forget what was seen of the folder that a session was: another one is in its place.
+    def begin_anew(self, session_id: int, why: str) -> bool:
+        """Forget what was seen of the files that a session was: others are, or will be, in their place.
 
         It has to become complete as if it had been found now. False where Alyx or an archive has something of it, or it
         is history: then nothing changes.
@@ -190,7 +190,7 @@ class Sessions:
             if not self._write("begin_anew", id=session_id):
                 return False
             self._jobs.supersede(session_id)
-            connection.execute(_SQL["remark"], {"id": session_id, "code": ANEW, "text": ANEW_TEXT})
+            connection.execute(_SQL["remark"], {"id": session_id, "code": ANEW, "text": f"{why}: it begins anew"})
         return True
 
     def begins_anew(self, session_id: int) -> bool:

@@ -10,12 +10,13 @@ import structlog
 
 from labferry.config import Detection
 from labferry.detect.scan import ScanResult
-from labferry.detect.signature import signal_present, take_signature
+from labferry.detect.signature import NOTHING_THERE, Signature, signal_present, take_signature
 from labferry.engine.detection.roots import SIGNALS, RootState
 from labferry.engine.detection.trouble import Kind, Trouble
 from labferry.engine.history.meeting import past_of
 from labferry.journal import Journal
 from labferry.journal.backlog import ALL
+from labferry.journal.rows import SessionRow
 from labferry.model import folders_above, show_path
 from labferry.sessions.session import Session
 
@@ -159,7 +160,30 @@ def _take_back(session_id: int, folder: bytes, journal: Journal) -> None:
     with journal.together():
         journal.sessions.returned(session_id)
         if is_another:
-            journal.sessions.begin_anew(session_id)
+            journal.sessions.begin_anew(session_id, "the folder was away and came back with other files")
+
+
+def begins_anew(row: SessionRow, signature: Signature, folder: bytes, journal: Journal) -> bool:
+    """Begin a session anew all of whose files are gone: its completion signal was theirs.
+
+    That the signal is gone says nothing (ruling 4): files must have been there. Nor is anything forgotten while a
+    signal is there: it may be that of what is to come.
+
+    Parameters
+    ----------
+    row : SessionRow
+    signature : Signature
+        What is in its folder now.
+    folder : bytes
+        Absolute.
+    journal : Journal
+    """
+    if signature.digest != NOTHING_THERE or row.signature in {None, NOTHING_THERE} or signal_present(folder, SIGNALS):
+        return False
+    if not journal.sessions.begin_anew(row.id, "all its files were removed before Alyx or an archive had any"):
+        return False
+    _log.info("emptied", root=row.root, session=show_path(row.path))
+    return True
 
 
 def miss_sessions(state: RootState, journal: Journal, *, accepted: bool = False) -> None:

@@ -25,6 +25,7 @@ from labferry.detect.difference import Difference, Listed, compare
 from labferry.detect.foldertimes import Folders, FolderTimes, folder_times
 from labferry.detect.signature import Signature, take_signature
 from labferry.engine.detection.agenda import Kept
+from labferry.engine.detection.attendance import begins_anew
 from labferry.engine.detection.overtaking import Work, work_on
 from labferry.engine.detection.roots import RECENT, RootState
 from labferry.engine.seal import carriers
@@ -193,6 +194,9 @@ class Keeping:
             return
         walked: list[WalkedFile] = []
         signature = take_signature(folder, onlooker=walked.append)
+        if not signature.files and self._begins_anew(row, signature, folder):
+            self._let_go(state, path)
+            return
         listed = (Listed(*one) for one in self._journal.revisits.listed(kept.id))
         difference = Difference() if _waits_as_it_was(row, signature) else compare(walked, listed)
         is_unclear = work is Work.WAITS and bool(difference.removed)
@@ -213,6 +217,11 @@ class Keeping:
 
     def _work_on(self, row: SessionRow) -> Work:
         return work_on(self._journal, row.id, self._clock.now())
+
+    def _begins_anew(self, row: SessionRow, signature: Signature, folder: bytes) -> bool:
+        """Begin an emptied session anew, unless a lane took it up since it was looked at."""
+        with self._journal.together():
+            return self._work_on(row) is not Work.GOES_ON and begins_anew(row, signature, folder, self._journal)
 
     def _act(self, state: RootState, path: bytes, row: SessionRow, difference: Difference) -> bool:
         """Send a session with news back to settling; note what calls for nothing.
@@ -243,9 +252,13 @@ class Keeping:
             else:
                 self._journal.sessions.unsettle(row.id, why)
         _log.info("changed", root=row.root, session=name, why=why)
+        self._let_go(state, path)
+        return True
+
+    def _let_go(self, state: RootState, path: bytes) -> None:
+        """Leave a session to those who follow what is not complete."""
         del state.kept[path]
         state.next_scan = min(state.next_scan, self._clock.monotonic())
-        return True
 
     def _tell_closed(self, row: SessionRow, folder: bytes, why: str) -> None:
         """Say that a folder of a session (empty: its own) is closed to us; once, as long as it is the same one."""

@@ -9,8 +9,9 @@ import structlog
 
 from labferry.detect.completion import Complete, Settling, Watched, hinted, observe
 from labferry.detect.evidence import NO_EVIDENCE
-from labferry.detect.signature import signal_present
+from labferry.detect.signature import NOTHING_THERE, Signature, signal_present
 from labferry.detect.witness import Witness
+from labferry.engine.detection.attendance import begins_anew
 from labferry.engine.detection.moves import former, signal_of_former
 from labferry.engine.detection.roots import SIGNALS, RootState, Tracked
 from labferry.engine.wakeup import Wakeup
@@ -102,6 +103,8 @@ class Looking:
             self._latch(tracked, tracked.unwritten)
         self._look_for_signal(state, tracked)
         signature, evidence = tracked.witness.look(folder) if os.path.isdir(folder) else (None, NO_EVIDENCE)
+        if signature is not None and (tracked.state.signal_seen or tracked.state.again):
+            self._begin_anew_if_emptied(state, tracked, signature, folder)
         # The time after the walk: what was seen at its beginning may have changed before its end.
         now = self._clock.monotonic()
         tracked.state, verdict = observe(
@@ -155,6 +158,14 @@ class Looking:
         if row is not None and (signal := signal_of_former(self._journal, row, signature)):
             tracked.state = hinted(tracked.state, self._clock.monotonic(), state.rules, signal_seen=True)
             self._latch(tracked, os.fsencode(signal))
+
+    def _begin_anew_if_emptied(self, state: RootState, tracked: Tracked, signature: Signature, folder: bytes) -> None:
+        """Forget the signal of a session all of whose files are gone."""
+        row = self._journal.sessions.get(tracked.id) if signature.digest == NOTHING_THERE else None
+        if row is not None and begins_anew(row, signature, folder, self._journal):
+            now = self._journal.sessions.get(tracked.id) or row
+            afresh = self._begin(state, now)
+            tracked.state, tracked.witness, tracked.written = afresh.state, afresh.witness, afresh.written
 
     def _latch(self, tracked: Tracked, signal: bytes) -> None:
         """Write that a signal was seen; where the journal takes nothing, the next look tries again."""
