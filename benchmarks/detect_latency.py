@@ -23,6 +23,7 @@ QUIET = 2.0  # seconds
 APART = 0.15  # seconds between two flags, on average
 GOAL = 0.2
 DEADLINE = 120.0
+WATCHED = "SELECT count(*) FROM session WHERE complete_at IS NULL AND signature IS NOT NULL"  # and looked into
 TODAY = date.today()
 SETTINGS = {"LABFERRY_DETECTION__SCAN_EVERY": "30", "LABFERRY_DETECTION__QUIET": str(QUIET)}
 
@@ -46,7 +47,7 @@ def _measure(big: BigLab, paths: list[str]) -> dict[str, object]:
         for name, content in SMALL.items():
             (tree / path / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / path / name).write_bytes(content)
-    wait_until(lambda: lab.count("settling") == SESSIONS, timeout=DEADLINE, what="all sessions to be watched")
+    wait_until(lambda: lab.journal(WATCHED) == [(SESSIONS,)], timeout=DEADLINE, what="all sessions to be watched")
     flagged: dict[bytes, float] = {}
     luck = random.Random(1)
     for path in paths:

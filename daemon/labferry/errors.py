@@ -621,6 +621,7 @@ CODES: dict[str, Code] = {
     ),
     "no_data_format": Code("file", "no data format has this extension", "Add the data format in Alyx."),
     "not_registered": Code("file", "this root is archived without registration", "Nothing to do."),
+    "about_session": Code("file", "it tells of the session: a flag, or the status of a device", "Nothing to do."),
     "removed": Code("file", "removed from the folder after it was registered or archived", "Nothing to do."),
     "removed_unarchived": Code(
         "file",
@@ -634,8 +635,9 @@ CODES: dict[str, Code] = {
     "waiting_signal": Code(
         "detect",
         "no completion signal yet",
-        "Nothing to do while it is recorded or copied. If all of it is there and its rig writes no flag:"
-        " `touch raw_session.flag` in its folder. See `completion` of the root for what else may end a session.",
+        "Nothing to do while it is recorded or copied. If all of it is there: `touch SESSION/raw_session.flag`. Without"
+        " this flag it is complete when its experiment description names tasks and each of them has its"
+        ' `SESSION_END_TIME`, unless the root has `completion = "flag"`.',
     ),
     "waiting_device": Code(
         "detect",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labferry.detect.cadence import DAY, HOUR
-from labferry.model import SessionState
+from labferry.model import SessionState, Stage
 from support.past import Past
 from support.rights import folder_for_everyone, without_rights
 
@@ -42,6 +42,13 @@ def pass_by(lab: Past, seconds: float) -> None:
             lab.look()
         lab.settle()
     lab.work_off()
+
+
+def turn(lab: Past, stage: Stage) -> None:
+    """Let a lane do one stage as an ordinary user."""
+    (lane, *_) = [lane for lane in lab.workers if stage in lane.stages]
+    with without_rights():
+        assert lane.turn() == 0.0
 
 
 def close(folder: Path, name: str) -> Path:
@@ -102,3 +109,26 @@ def test_ruling_22_what_else_is_new_waits_until_the_folder_is_opened(lab: Past) 
     closed.chmod(0o755)
     pass_by(lab, 2 * HOUR)
     assert (lab.row().state, lab.row().generation, lab.row().attention) == (SessionState.ARCHIVED, 2, False)
+
+
+@pytest.mark.parametrize("name", ["alf", "empty"])
+def test_ruling_22_a_folder_that_was_closed_when_it_was_sealed_is_no_lost_file_once_it_is_open(
+    lab: Past, name: str
+) -> None:
+    folder = lab.write(flag=True)
+    (folder / "empty").mkdir()
+    lab.meet()
+    lab.settle()
+    (folder / name).chmod(0)
+    lab.work_until(Stage.RESOLVE)
+    turn(lab, Stage.SEAL)
+    lab.work_until(Stage.RESOLVE)  # its lane registers, too
+    turn(lab, Stage.SEAL)
+    lab.work_off()
+    assert (lab.row().state, lab.row().attention) == (SessionState.ARCHIVED, True)
+    (folder / name).chmod(0o755)
+    pass_by(lab, 2 * DAY)
+    assert (lab.row().state, lab.row().attention) == (SessionState.ARCHIVED, False)
+    counts = lab.show()["files"]
+    assert (counts["removed"], counts["never_archived"], counts["rejected"]) == (0, 0, 0)
+    assert not [fact for fact in lab.explain()["evidence"] if "removed" in fact["what"]]

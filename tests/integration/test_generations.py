@@ -119,7 +119,7 @@ def test_ruling_01_only_what_is_new_is_read_and_carried(lab: Past, monkeypatch: 
 def test_ruling_01_a_bin_that_was_compressed_two_days_later(lab: Past) -> None:
     folder = archive(lab, **{BIN: b"samples" * 10})
     others = len(b"not a dataset")
-    assert (files(lab)["unmatched"], files(lab)["unmatched_bytes"]) == (3, others + 70), "with the note and the flag"
+    assert (files(lab)["unmatched"], files(lab)["unmatched_bytes"]) == (2, others + 70), "with the note"
     pass_by(lab, 2 * DAY)
     for name, content in COMPRESSED.items():
         place(folder, name, content)
@@ -131,7 +131,7 @@ def test_ruling_01_a_bin_that_was_compressed_two_days_later(lab: Past) -> None:
     (left,) = lab.journal.files.left_behind(lab.row().id, 10)
     assert (left.path, left.code, left.fate) == (os.fsencode(BIN), "removed_unarchived", FileFate.EXCLUDED)
     counts = files(lab)
-    assert (counts["unmatched"], counts["unmatched_bytes"], counts["never_archived"]) == (2, others, 1)
+    assert (counts["unmatched"], counts["unmatched_bytes"], counts["never_archived"]) == (1, others, 1)
     assert counts["total"] == len(DATASETS) + 2 + len(COMPRESSED)
     told = [fact["what"] for fact in lab.explain()["evidence"]]
     assert any("never archived" in what and BIN in what for what in told)
@@ -451,3 +451,26 @@ def test_ruling_01_held_sessions_are_left_alone(lab: Past) -> None:
     lab.journal.sessions.release(lab.row().id)
     pass_by(lab, 2 * HOUR)
     assert posted(lab) == [LATE]
+
+
+def test_done_10_a_pipe_that_no_pattern_asks_for_is_nothing_to_carry(tmp_path: Path) -> None:
+    lab = Past(tmp_path, ahead=0.0, LABFERRY_ARCHIVE__SERVER__NAMING="plain")
+    try:
+        os.mkfifo(lab.write(flag=True) / "pipe")
+        lab.meet()
+        lab.work()
+        assert (lab.row().state, lab.row().generation) == (SessionState.ARCHIVED, 1)
+        found = lab.explain(f"{lab.row().path.decode()}/pipe")
+        assert (found["code"], found["attention"]) == ("not_regular", False)
+    finally:
+        lab.close()
+
+
+def test_ruling_04_a_flag_that_was_consumed_is_no_lost_file(lab: Past) -> None:
+    folder = archive(lab)
+    (folder / "raw_session.flag").unlink()
+    place(folder, LATE, b"late")
+    pass_by(lab, 2 * HOUR)
+    assert lab.row().generation == 2
+    assert files(lab)["removed"] == 0
+    assert not [fact for fact in lab.explain()["evidence"] if "removed" in fact["what"]]

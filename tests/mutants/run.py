@@ -26,7 +26,8 @@ from queue import SimpleQueue
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = Path("tests", "mutants")
-TIMEOUT = 600.0  # seconds for the tests of one mutant; every single test has its own, shorter limit
+TIMEOUT = 600.0  # seconds for the tests of one mutant; every single test has its own, shorter limit …
+A_TEST = 10.0  # … and where hundreds run, so many each
 PYTEST_FAILED, PYTEST_PASSED = 1, 0
 _HEADER = re.compile(r"# (row|test|breaks): *(.*\S) *")
 
@@ -124,7 +125,7 @@ class Scratch:
             )
             code: int | None = None
             with contextlib.suppress(subprocess.TimeoutExpired):
-                code = process.wait(TIMEOUT)
+                code = process.wait(max(TIMEOUT, A_TEST * len(tests)))
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # and what a test that was cut short has left running
             process.wait()

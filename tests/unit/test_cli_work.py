@@ -140,6 +140,26 @@ def test_retry_says_what_it_did(daemon: ControlStub, answer: dict[str, Any], sen
     assert run(daemon, "retry", "--all") == sentences
 
 
+ODD = "/d/a lab/KS005/2024-05-31/001"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer", "sentence"),
+    [
+        (("cancel", ODD), {"jobs": [1]}, f"1 job cancelled, until `labferry retry '{ODD}'`."),
+        (("cancel", "--all"), {"jobs": [1, 2]}, "2 jobs cancelled, until `labferry retry SESSION`."),
+        (("cancel", ODD), {"jobs": []}, "No work is unfinished here."),
+        (("hold", ODD), {"sessions": 1}, f"1 session held: left alone until `labferry release '{ODD}'`."),
+        (("hold", "--all"), {"sessions": 2}, "2 sessions held: left alone until `labferry release --all`."),
+    ],
+)
+def test_win_04_cancel_and_hold_say_what_to_type_to_go_on(
+    daemon: ControlStub, arguments: tuple[str, ...], answer: dict[str, Any], sentence: str
+) -> None:
+    daemon.answers[f"/v1/jobs/{arguments[0]}"] = answer
+    assert run(daemon, *arguments) == [sentence]
+
+
 def test_pause_and_resume_say_what_is_paused_now(daemon: ControlStub) -> None:
     assert run(daemon, "pause") == ["Paused: archive. `labferry resume` takes up work again."]
     assert run(daemon, "resume") == ["Nothing is paused."]

@@ -124,7 +124,10 @@ def test_reg_01_unmatched_excluded_and_directories() -> None:
 
 def test_done_10_only_regular_files_are_datasets() -> None:
     assert decide("alf/spikes.times.npy", is_regular=False).code == "not_regular"
-    assert decide("alf/readme.txt", is_regular=False).fate is FileFate.UNMATCHED
+    unasked = Decision(FileFate.UNMATCHED, "not_regular", "not a regular file")
+    assert decide("alf/readme.txt", is_regular=False) == unasked
+    left_out = decide("raw_video_data/_iblrig_leftCamera.raw.avi", is_regular=False)
+    assert (left_out.fate, left_out.code) == (FileFate.EXCLUDED, "not_regular")
 
 
 def test_done_10_a_name_that_is_not_utf8() -> None:

@@ -465,7 +465,7 @@ def test_win_04_not_a_session_when_it_is_a_file(world: World) -> None:
     world.folder_of().parent.mkdir(parents=True)
     world.folder_of().touch()
     found = ask(world)
-    assert found["verdict"] == "not_a_session"
+    assert (found["verdict"], found["attention"]) == ("not_a_session", False)
     assert "file" in found["message"]
 
 
@@ -509,7 +509,7 @@ def test_win_04_inside_session_of_a_file_that_is_left_out(world: World) -> None:
     world.archived(files=[("alf/trials.table.pqt", DATASET), ("notes.txt", UNMATCHED)])
     world.write("notes.txt")
     found = ask(world, world.folder_of() / "notes.txt")
-    assert (found["verdict"], found["code"]) == ("inside_session", "no_pattern")
+    assert (found["verdict"], found["code"], found["attention"]) == ("inside_session", "no_pattern", False)
     assert "no registration pattern" in found["message"]
     assert found["hint"]
 

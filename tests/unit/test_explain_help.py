@@ -14,9 +14,9 @@ from labferry.engine.reports.explain import explain
 from labferry.engine.reports.sessions import show
 from labferry.engine.reports.status import status
 from labferry.errors import LabferryError
-from labferry.model import Blocked, SessionState, Stage
+from labferry.model import Blocked, Decision, FileFate, SessionState, Stage
 from support.clock import FakeClock
-from support.world import FLAG, SESSION, World
+from support.world import DATASET, FLAG, SESSION, World
 
 
 @pytest.fixture
@@ -204,8 +204,9 @@ def test_win_04_a_file_is_not_told_to_be_renamed(world: World) -> None:
     (world.root / "KS005/20190402/001/notes.txt").touch()
     found = ask(world, world.root / "KS005" / "notes.txt")
     assert (found["part"], found["rule"]) == ("notes.txt", "sessions are folders, and only folders lead to them")
-    assert "Nothing to do" in found["hint"]
-    assert ask(world, world.root / "KS005/20190402/001/notes.txt")["part"] == "20190402", "the folder is to blame"
+    assert ("Nothing to do" in found["hint"], found["attention"]) == (True, False)
+    found = ask(world, world.root / "KS005/20190402/001/notes.txt")
+    assert (found["part"], found["attention"]) == ("20190402", True), "the folder is to blame"
 
 
 def test_win_04_a_link_says_where_it_leads(world: World) -> None:
@@ -222,6 +223,45 @@ def test_win_04_a_link_within_a_session_is_no_file_of_it(world: World) -> None:
     found = ask(world, world.folder_of() / "loop" / "a.npy")
     assert (found["verdict"], found["code"]) == ("inside_session", "not_regular")
     assert f"{world.folder_of() / 'loop'} is a symbolic link" in found["message"]
+
+
+@pytest.mark.parametrize(
+    ("code", "fate"), [("about_session", FileFate.EXCLUDED), ("no_pattern", FileFate.UNMATCHED), ("", None)]
+)
+def test_win_04_the_completion_signal_is_said_to_be_one_and_asks_for_nothing(
+    world: World, code: str, fate: FileFate | None
+) -> None:
+    listed = [(FLAG, Decision(fate, code, "why"))] if fate else []
+    world.sealed(files=[("a.b.npy", DATASET), *listed])
+    world.write(FLAG)
+    found = ask(world, world.folder_of() / FLAG)
+    assert (found["verdict"], found["code"], found["attention"]) == ("inside_session", "about_session", False)
+    assert "completion signal" in found["message"]
+    assert found["hint"] == "Nothing to do."
+    assert found["evidence"] == [{"what": "seen, and remembered", "at": world.time()}]
+    assert ("file" in found) is bool(listed)
+
+
+def test_win_04_a_completion_signal_that_nobody_looked_at_yet(world: World) -> None:
+    world.found()
+    world.write(FLAG, "transfer_me.flag")
+    assert facts(ask(world, world.folder_of() / FLAG)) == ["not seen yet: the next look at the session sees it"]
+    other = ask(world, world.folder_of() / "transfer_me.flag")
+    assert (other["code"], other["evidence"], "completion signal" in other["message"]) == ("about_session", [], False)
+
+
+def test_win_04_a_flag_that_somebody_registers_is_a_dataset_like_any_other(world: World) -> None:
+    world.sealed(files=[(FLAG, DATASET)])
+    world.write(FLAG)
+    assert "a dataset" in ask(world, world.folder_of() / FLAG)["message"]
+
+
+def test_done_05_what_would_end_a_session_without_a_signal_is_said_and_can_be_typed(world: World) -> None:
+    row = world.found()
+    world.journal.sessions.looked(row.id, b"-", "waiting_signal", "no raw_session.flag yet, and why")
+    found = ask(world)
+    assert f"`touch {world.folder_of()}/raw_session.flag`" in found["hint"]
+    assert "SESSION_END_TIME" in found["hint"]
 
 
 def test_win_04_a_folder_above_sessions_lists_what_is_not_picked_up(world: World) -> None:

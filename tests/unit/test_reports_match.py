@@ -49,6 +49,13 @@ def test_reg_01_match_lists_file_pattern_type_and_decision(world: World) -> None
     assert found["complete"] is True
 
 
+def test_win_04_what_tells_of_a_session_needs_no_pattern(world: World) -> None:
+    world.write("raw_session.flag", "alf/extract_me.flag", "_devices/1_KS005@video.status_pending", "_devices/x.yaml")
+    decided = {path: (file["decision"], file["code"]) for path, file in files(match(world.context, SESSION)).items()}
+    assert decided.pop("_devices/x.yaml") == ("unmatched", "no_pattern")
+    assert set(decided.values()) == {("excluded", "about_session")}
+
+
 def test_reg_01_match_asks_neither_the_journal_nor_for_completeness(world: World) -> None:
     world.write(RAW)
     assert match(world.context, SESSION)["counts"]["dataset"] == 1

@@ -226,6 +226,21 @@ def test_sessions_of_a_root_that_is_not_configured_any_more_are_waited_for_by_no
         again.close()
 
 
+def test_done_09_sessions_of_a_frozen_root_are_waited_for_by_nobody(world: World) -> None:
+    for root in ("s0", "s1"):
+        world.write("alf/a.b.npy", session=f"{root.upper()}/2019-04-02/001", root=root)
+    world.detect.first_scan()
+    world.detect.wake()
+    world.detect.turn()
+    pass_by(world, world.config.detection.stale_after + 1)
+    world.root.rename(world.folder / "unmounted")
+    world.detect.wake()
+    world.detect.turn()
+    texts = {one["code"]: one["text"] for one in status(world.context, world.live)["health"]}
+    assert "root_frozen" in texts
+    assert texts["no_signal"].startswith(f"1 session without completion signal for too long: {world.other}/")
+
+
 def test_doctor_names_sessions_that_wait_for_too_long(world: World) -> None:
     def checks() -> dict[str, dict[str, str]]:
         return {check["name"]: check for check in doctor(world.context, world.live)["checks"]}

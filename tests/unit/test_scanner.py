@@ -162,7 +162,7 @@ def test_a_root_from_another_machine_is_listed_every_time(root: Path, listed: li
         assert len(listed) == 6
 
 
-def test_ruling_07_a_session_that_is_put_into_any_day_of_a_long_history_is_found_by_the_next_scan(
+def test_ruling_07_a_session_that_is_put_into_any_day_of_a_history_is_found_by_the_next_scan(
     root: Path, listed: list[bytes]
 ) -> None:
     days = [
@@ -179,6 +179,58 @@ def test_ruling_07_a_session_that_is_put_into_any_day_of_a_long_history_is_found
         (root / day / "002").mkdir()
     assert paths(scans.scan()) - before == {f"{day}/002" for day in chosen}
     assert set(below(root, listed)) == chosen
+
+
+@pytest.fixture
+def long(root: Path, listed: list[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[Scanner, list[str]]:
+    """A scanner of a history that is too long for one scan, and its days, the newest first."""
+    monkeypatch.setattr(scanner, "FEW", 5)
+    monkeypatch.setattr(scanner, "NEWEST", 1)
+    days = [f"KS007/2018-{12 - number // 20:02d}-{20 - number % 20:02d}" for number in range(40)]
+    for day in days:
+        (root / day / "001").mkdir(parents=True)
+    scans = Scanner(os.fsencode(root), IBL)
+    scans.scan()
+    listed.clear()
+    next_tick(root.parent)
+    return scans, ["KS005/2019-04-03", *days]
+
+
+def test_ruling_07_in_a_very_long_history_the_newest_day_is_asked_every_time_and_each_half_of_the_others_in_turn(
+    root: Path, listed: list[bytes], long: tuple[Scanner, list[str]]
+) -> None:
+    scans, days = long
+    for day in days:
+        (root / day / "002").mkdir()
+    scans.scan()
+    first = set(below(root, listed))
+    scans.scan()
+    assert days[0] in first
+    assert len(first & set(days)) < len(days)
+    assert set(days) <= set(below(root, listed))
+
+
+def test_ruling_07_days_that_are_added_meanwhile_take_nobodys_turn(root: Path, long: tuple[Scanner, list[str]]) -> None:
+    scans, days = long
+    for number in range(4):  # each scan sees something new, and finds the order of the days anew
+        (root / f"KS007/2020-01-{number + 1:02d}/001").mkdir(parents=True)
+        scans.scan()
+        next_tick(root.parent)
+    for day in days:
+        (root / day / "002").mkdir()
+    found = set()
+    for number in range(2):
+        (root / f"KS007/2021-01-{number + 1:02d}/001").mkdir(parents=True)
+        found = paths(scans.scan())
+    assert {f"{day}/002" for day in days} <= found
+
+
+def test_ruling_07_a_folder_that_a_hint_named_is_asked_out_of_turn(root: Path, long: tuple[Scanner, list[str]]) -> None:
+    scans, days = long
+    for day in days:
+        (root / day / "002").mkdir()
+        scans.hint(day.encode())
+    assert {f"{day}/002" for day in days} <= paths(scans.scan())
 
 
 def test_near_misses_are_told_again_from_what_is_known(root: Path, listed: list[bytes]) -> None:

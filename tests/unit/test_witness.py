@@ -121,7 +121,7 @@ def test_done_05_devices_count_wherever_the_flag_does(tmp_path: Path, completion
 def test_done_05_where_only_the_flag_counts_nothing_is_asked_of_the_description(tmp_path: Path) -> None:
     describe(tmp_path)
     put(tmp_path, f"{STEM}.meta", meta())
-    assert finding(tmp_path, "flag") == Finding(not_ended="nothing but the flag counts")
+    assert finding(tmp_path, "flag") == Finding(not_ended="nothing else ends a session below this root")
 
 
 @pytest.mark.parametrize(

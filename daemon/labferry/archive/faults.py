@@ -31,13 +31,14 @@ from errno import (
 )
 
 from labferry.errors import BlockedError, ChangedError, LabferryError, NotYetError, UnavailableError
-from labferry.model import show_path
+from labferry.model import first_of, show_path
 
 _GONE = frozenset({ENODEV, ENOTCONN, ENXIO, ESTALE, EHOSTDOWN, EHOSTUNREACH, ETIMEDOUT})
 _FULL = frozenset({ENOSPC, EDQUOT})
 _DENIED = frozenset({EACCES, EPERM, EROFS})
 OTHER_KIND = frozenset({ENOTDIR, EISDIR, ELOOP})
 
+NAMED = 5  # problems in one sentence; the rest is counted
 _LOOK_AGAIN = 60.0
 
 
@@ -133,9 +134,8 @@ def in_one(problems: list[BlockedError]) -> BlockedError:
     first = problems[0]
     if len(problems) == 1:
         return first
-    shown = "; ".join(problem.message for problem in problems[:5])
-    more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-    return BlockedError(first.code, f"{len(problems)} files: {shown}{more}", first.hint)
+    shown = first_of((problem.message for problem in problems[:NAMED]), len(problems), "; ")
+    return BlockedError(first.code, f"{len(problems)} files: {shown}", first.hint)
 
 
 # --- the session folder -------------------------------------------------------------------------------------

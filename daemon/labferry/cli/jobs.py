@@ -6,6 +6,8 @@ Room: cli.
 from __future__ import annotations
 
 import functools
+import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +18,7 @@ from labferry.cli import human
 from labferry.cli.options import asks_daemon, typed_session
 from labferry.cli.output import answer, bad, dim, good, indented, table, warn
 from labferry.control.client import ControlClient
-from labferry.model import JobState
+from labferry.model import JobState, show_path
 
 _COLOURS = {"running": good, "waiting": warn, "blocked": bad, "done": good}
 
@@ -31,10 +33,14 @@ def jobs(client: ControlClient, as_json: bool, state: str | None) -> None:
     answer(client.get("/v1/jobs", state=state), as_json, lambda found: _job_list(found, state, time.time()))
 
 
-def about_sessions(every: str, lines: Callable[[dict[str, Any]], Iterator[str]]) -> Callable[..., Callable[..., None]]:
+Lines = Callable[[dict[str, Any], str], Iterator[str]]
+
+
+def about_sessions(every: str, lines: Lines) -> Callable[..., Callable[..., None]]:
     """Give a command SESSION, --all and --code; it returns the route and its answer is printed by `lines`.
 
-    `every` says in its help which sessions --all means.
+    `every` says in its help which sessions --all means. `lines` is told what to type for the session in another
+    command: empty where none was named.
     """
 
     def decorate(route_of: Callable[[], str]) -> Callable[..., None]:
@@ -50,15 +56,17 @@ def about_sessions(every: str, lines: Callable[[dict[str, Any]], Iterator[str]])
                 raise click.UsageError("Name a SESSION, or give --all.", click.get_current_context())
             if code and not everything:
                 raise click.UsageError("--code goes with --all.", click.get_current_context())
-            what: dict[str, object] = {"session": typed_session(session)} if session else {"all": True, "code": code}
-            answer(client.post(route_of(), what), as_json, lines)
+            named = typed_session(session) if session else ""
+            what: dict[str, object] = {"session": named} if named else {"all": True, "code": code}
+            again = shlex.quote(show_path(os.fsencode(named))) if named else ""
+            answer(client.post(route_of(), what), as_json, lambda data: lines(data, again))
 
         return command
 
     return decorate
 
 
-def _retried_lines(data: dict[str, Any]) -> Iterator[str]:
+def _retried_lines(data: dict[str, Any], _: str) -> Iterator[str]:
     jobs, settling, asked = len(data["jobs"]), data.get("sessions", 0), data.get("asked", 0)
     if jobs:
         yield f"{human.plural(jobs, 'job')} queued again; `labferry jobs` shows what becomes of it."
@@ -70,15 +78,19 @@ def _retried_lines(data: dict[str, Any]) -> Iterator[str]:
         yield "Nothing is blocked or waiting here."
 
 
-def _cancelled_lines(data: dict[str, Any]) -> Iterator[str]:
-    yield f"{human.plural(len(data['jobs']), 'job')} cancelled; `labferry retry` takes it up again."
+def _cancelled_lines(data: dict[str, Any], session: str) -> Iterator[str]:
+    jobs = len(data["jobs"])
+    if not jobs:
+        yield "No work is unfinished here."
+        return
+    yield f"{human.plural(jobs, 'job')} cancelled, until `labferry retry {session or 'SESSION'}`."
 
 
-def _held_lines(data: dict[str, Any]) -> Iterator[str]:
-    yield f"{human.plural(data['sessions'], 'session')} held: left alone until `labferry release`."
+def _held_lines(data: dict[str, Any], session: str) -> Iterator[str]:
+    yield f"{human.plural(data['sessions'], 'session')} held: left alone until `labferry release {session or '--all'}`."
 
 
-def _released_lines(data: dict[str, Any]) -> Iterator[str]:
+def _released_lines(data: dict[str, Any], _: str) -> Iterator[str]:
     yield f"{human.plural(data['sessions'], 'session')} released."
 
 

@@ -49,14 +49,23 @@ class RegistrationRules:
         return self._kept(path, is_regular)
 
     def _decide(self, path: bytes, is_regular: bool) -> Decision:
-        pattern = self.matcher.match(path)
-        if pattern is None:
+        pattern = self.matcher.match(path) or ""
+        left_out = self._left_out(path, pattern)
+        if left_out is None:
+            return self._acceptable(path, is_regular, pattern)
+        if not is_regular:  # no pattern and no other rule would make a dataset of it
+            return _decision(left_out.fate, "not_regular", pattern=pattern)
+        return left_out
+
+    def _left_out(self, path: bytes, pattern: str) -> Decision | None:
+        """Decide about what the configuration does not ask for; None for what it does."""
+        if not pattern:
             return _decision(FileFate.UNMATCHED, "no_pattern")
         if ending := self.matcher.excluded_suffix(path):
             return _decision(FileFate.EXCLUDED, "excluded_suffix", ending, pattern)
         if self.raw_only and not is_raw(path):
             return _decision(FileFate.EXCLUDED, "out_of_scope", pattern=pattern)
-        return self._acceptable(path, is_regular, pattern)
+        return None
 
     def decide_named(self, path: bytes, is_regular: bool = True) -> Decision:
         """Decide about a file that an operator asked for by name: no pattern and no scope leaves it out."""

@@ -239,9 +239,9 @@ def _obstacle(signature: Signature | None, signal_seen: bool, rules: Rules, find
     if signature.files and finding.code and not signature.temporary:
         return finding.code, finding.why
     if not signature.files and finding.not_ended:
-        return "no_files", f"not one file yet, and no completion signal ({_shown(rules.signal_names)})"
+        return "no_files", f"not one file yet, and no {_shown(rules.signal_names)}"
     if not signal_seen and finding.not_ended:
-        return "waiting_signal", f"no completion signal yet ({_shown(rules.signal_names)}; {finding.not_ended})"
+        return "waiting_signal", f"no {_shown(rules.signal_names)} yet, and {finding.not_ended}"
     if not signature.files:
         return "settling", "the folder is empty"
     if signature.temporary:

@@ -17,6 +17,7 @@ from labferry.sessions.record import Description
 
 NAMED = 5  # of one kind in a sentence; the rest is counted
 FINISHED = frozenset({"complete", "final"})  # what the status file of a copied device is called
+UNSAID = "its files do not say themselves that it is finished"
 
 
 class Wanted(NamedTuple):
@@ -61,7 +62,8 @@ class Finding:
     code, why : str
         What has to come or change before the session can be complete; empty when nothing has.
     not_ended : str
-        Why a completion signal is needed; empty when the session's files say themselves that it is finished.
+        Why a completion signal is needed, as the rest of a sentence; empty when the session's files say themselves that
+        it is finished.
     """
 
     code: str = ""
@@ -88,11 +90,11 @@ def judge(evidence: Evidence, completion: str, *, again: bool = False) -> Findin
                 return Finding("waiting_size", "no SpikeGLX recording (.meta file) yet")
             return _first(_sizes(evidence.broken + evidence.lacking), not_ended="")
         case "flag":
-            return _first(_devices(evidence), not_ended="nothing but the flag counts")
+            return _first(_devices(evidence), not_ended="nothing else ends a session below this root")
         case _:
             sizes = _sizes(evidence.broken + evidence.lacking)
             obstacles = (*_devices(evidence), *_collections(evidence), *sizes)
-            return _first(obstacles, not_ended=evidence.not_ended)
+            return _first(obstacles, not_ended=evidence.not_ended and f"{UNSAID}: {evidence.not_ended}")
 
 
 def _first(obstacles: Iterable[tuple[str, str]], *, not_ended: str) -> Finding:

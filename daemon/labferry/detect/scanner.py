@@ -5,8 +5,9 @@ made, removed or renamed in it, and cost an eighth of a listing; that nothing ch
 each session. A folder that was written to a moment ago is listed again, because the system's clock is not fine enough
 to tell two changes apart.
 
-Every folder is asked at every scan, however old its sessions are: rulings allow a session that is put beside them one
-scan, not several. What this costs grows with a lab's history, so the asking itself is kept short.
+Even so much would grow with a lab's history. Beyond a few thousand folders of sessions, only the newest ones are asked
+at every scan, and of the others one half, then the other: a session that is put beside old ones, into a day that is not
+among the newest any more and that no event tells of, is found by the second scan at the latest instead of the first.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from labferry.detect.scan import NearMiss, ScanResult, Unreadable, list_level, note_unreadable, scan
 from labferry.sessions.layout import Layout, Level
 from labferry.sessions.session import Session
 
+NEWEST = 500  # folders of sessions that are asked at every scan: those with the latest names, which are days …
+FEW = 2500  # … or all, as long as there are so few of them …
+ROUNDS = 2  # … else each of the others once in so many scans
 YOUNG = 2_000_000_000  # nanoseconds since a change, in which there may be another one that looks like it
 
 
@@ -82,8 +87,17 @@ class Scanner:
         self._layout = layout
         self._remembers = remembers
         self._folders: dict[bytes, _Folder] = {}
+        self._always: list[bytes] = []
+        self._in_turn: list[list[bytes]] = [[] for _ in range(ROUNDS)]
+        self._round = 0
+        self._hinted: set[bytes] = set()
         self._names: dict[bytes, bytes] = {}  # `001` is kept once, not once per day
         self._listed: dict[bytes, list[Session]] = {}  # in this scan: what need not be parsed again
+
+    def hint(self, path: bytes) -> None:
+        """Ask a folder at the next scan, whosever turn it is; `path` is relative to the root."""
+        if self._remembers:
+            self._hinted.add(path)
 
     def scan(self, *, afresh: bool = False, again: bool = False) -> Scanned:
         """Find every session folder below the root; never raises for what is on disk.
@@ -129,23 +143,28 @@ class Scanner:
         return changed
 
     def _in_doubt(self) -> list[_Folder]:
-        """Return the folders in which something was changed, or may have been.
+        """Return the folders in which something was changed, or may have been, as far as it is their turn.
 
         Raises
         ------
         OSError
             The root is gone.
         """
+        self._round = (self._round + 1) % ROUNDS
         since = time.time_ns() - YOUNG
         root = os.open(self._root, os.O_PATH | os.O_DIRECTORY)  # from it on, the way to a folder is short
+        found = []
         try:
-            return [
-                folder
-                for path, folder in self._folders.items()
-                if folder.signature is None or folder.signature != _signature(path or b".", root, since)
-            ]
+            for path in chain(self._always, self._hinted, self._in_turn[self._round]):
+                folder = self._folders.get(path)
+                if folder is not None and (
+                    folder.signature is None or folder.signature != _signature(path or b".", root, since)
+                ):
+                    found.append(folder)
         finally:
             os.close(root)
+        self._hinted.clear()
+        return found
 
     def _list_below(self, top: Level) -> bool:
         """List a folder, and what is not known below it; return whether that showed anything new.
@@ -216,8 +235,9 @@ class Scanner:
     # --- telling ------------------------------------------------------------------------------------------
 
     def _gather(self) -> ScanResult:
-        """Put together what all folders hold."""
-        result = ScanResult()
+        """Put together what all folders hold, and which of them are asked when from now on."""
+        result, leaves = ScanResult(), list[bytes]()
+        self._always = []
         waiting = [b""]
         while waiting:
             path = waiting.pop()
@@ -227,6 +247,14 @@ class Scanner:
             result.found += self._listed.get(path) or _parsed(folder)
             result.add(folder.near_misses, folder.near_miss_count, folder.unreadable)
             waiting += folder.below
+            is_in_turn = folder.sessions and not folder.below and folder.signature is not None
+            (leaves if is_in_turn else self._always).append(path)
+        newest = len(leaves) if len(leaves) <= FEW else NEWEST
+        leaves.sort(key=lambda path: path.rpartition(b"/")[2], reverse=True)
+        self._always += leaves[:newest]
+        self._in_turn = [[] for _ in range(ROUNDS)]
+        for path in leaves[newest:]:  # by name, not by place: a new folder must not shift the turns of the others
+            self._in_turn[hash(path) % ROUNDS].append(path)
         return result
 
 

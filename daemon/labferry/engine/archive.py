@@ -26,7 +26,7 @@ from labferry.errors import BlockedError, ChangedError, UnavailableError, Unexpl
 from labferry.journal.jobs import Move
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.journal.transfer_rows import ItemRow, TransferRow
-from labferry.model import Done, Outcome, show_path
+from labferry.model import Done, Outcome, first_of, show_path
 
 
 class ArchiveStage:
@@ -151,8 +151,8 @@ class ArchiveStage:
             ledger.close()
         context.reachable(f"archive:{transfer.target}")
         if unproven := context.journal.transfers.unverified(transfer.id):
-            first = show_path(unproven[0].destination)
-            raise UnexplainedError("transfer_failed", f"{first} and {len(unproven) - 1} more are not verified yet")
+            named = first_of([show_path(unproven[0].destination)], len(unproven))
+            raise UnexplainedError("transfer_failed", f"not verified yet: {named}")
         context.journal.transfers.finish(transfer.id, "verified")
 
     def _older(self, session: SessionRow, transfer: TransferRow) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from labferry.sessions.walk import FileKind, WalkedFile, walk_session
 
 BATCH = 64  # checksums per commit …
 BATCH_BYTES = 64 * 1024 * 1024  # … and bytes: a kill costs at most so much of reading again, and the file at hand
+ABOUT_SESSION = "about_session"
 NEVER_SENT = frozenset({"not_regular", "file_unreadable", "removed", "removed_unarchived"})
 
 
@@ -213,7 +214,10 @@ def fate_of(file: WalkedFile, rules: RegistrationRules | None) -> Decision:
     if file.error:
         return Decision(FileFate.REJECTED, "file_unreadable", file.error)
     if rules is not None:
-        return rules.decide(file.path, file.kind is FileKind.REGULAR)
+        decision = rules.decide(file.path, file.kind is FileKind.REGULAR)
+        if decision.code == "no_pattern" and is_about_transfer(file.path):  # nobody should look for a pattern
+            return Decision(FileFate.EXCLUDED, ABOUT_SESSION, CODES[ABOUT_SESSION].title)
+        return decision
     code = "not_registered" if file.kind is FileKind.REGULAR else "not_regular"
     return Decision(FileFate.EXCLUDED, code, CODES[code].title)
 

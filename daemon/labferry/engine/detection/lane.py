@@ -155,6 +155,8 @@ class DetectLane(LaneThread):
         elif os.path.basename(below) in SIGNALS and os.path.dirname(below) in state.known:
             self._signal_in_history(state, os.path.dirname(below))
         elif below not in state.known:
+            state.scanner.hint(below)
+            state.scanner.hint(os.path.dirname(below))
             last = (state.next_scan - self._config.detection.scan_every) + SOONEST_RESCAN
             state.next_scan = min(state.next_scan, max(self._clock.monotonic(), last))
 

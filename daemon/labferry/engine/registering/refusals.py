@@ -31,5 +31,5 @@ class Refusals:
     def errors(self) -> list[BlockedError]:
         """Return the reasons, the last one saying how many more there are."""
         more = self._count - len(self._kept)
-        last = [BlockedError(self._kept[0].code, f"{more} more files")] if more else []
+        last = [BlockedError(self._kept[0].code, f"{more} more file{'' if more == 1 else 's'}")] if more else []
         return self._kept + last

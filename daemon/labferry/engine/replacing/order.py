@@ -12,7 +12,7 @@ from labferry.engine.replacing.permission import filled_by_us
 from labferry.errors import BlockedError, NotYetError, UnexplainedError
 from labferry.journal.rows import JobRow, SessionRow
 from labferry.journal.transfer_rows import ItemRow, TransferRow
-from labferry.model import JobKind, JobState, show_path
+from labferry.model import JobKind, JobState, first_of, show_path
 
 REPLACING = "replacing"
 LOOK_AGAIN = 600.0  # seconds: whoever is waited for makes the job due; this is only the safety net
@@ -108,8 +108,8 @@ class Replacing:
         gone = self._exchange_names(rows)
         if gone:
             journal.transfers.lost(self._transfer.id, [row.place for row in gone])
-            first = show_path(gone[0].place)
-            raise UnexplainedError("transfer_failed", f"{first} is gone, and {len(gone) - 1} more; sent again")
+            named = first_of([show_path(gone[0].place)], len(gone))
+            raise UnexplainedError("transfer_failed", f"gone, and sent again: {named}")
         journal.jobs.hurry_session(self._session.id, REPLACING)
 
 

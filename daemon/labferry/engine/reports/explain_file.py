@@ -6,13 +6,19 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
+from labferry.detect.signature import is_about_transfer
 from labferry.engine.context import Context
+from labferry.engine.detection.roots import SIGNALS
 from labferry.engine.observing import OBSERVED
 from labferry.engine.reports.places import session_folder
 from labferry.engine.reports.verdicts import Explanation, Fact, Verdict
+from labferry.engine.seal import ABOUT_SESSION
 from labferry.errors import CODES
 from labferry.journal.rows import FileRow, SessionRow
 from labferry.model import FileFate, show_path
+
+# As such files are listed, also by a journal from before they had a code of their own, or where nothing is registered.
+TELLING = frozenset({ABOUT_SESSION, "no_pattern", "excluded_suffix", "not_registered"})
 
 
 def explain_inside(context: Context, row: SessionRow, below: bytes, *, is_folder: bool) -> Explanation:
@@ -29,6 +35,8 @@ def explain_inside(context: Context, row: SessionRow, below: bytes, *, is_folder
     session = {"id": row.id, "state": row.state.value, "eid": row.eid}
     of = f"of session {show_path(session_folder(context, row))} ({row.state})"
     file = context.journal.files.at(row.id, below)
+    if not is_folder and is_about_transfer(below) and (file is None or file.code in TELLING):
+        return _about_session(row, below, of, {"session": session, **({"file": _file_fields(file)} if file else {})})
     if file is not None:
         rejected = file.fate is FileFate.REJECTED
         return Explanation(
@@ -57,6 +65,23 @@ def explain_inside(context: Context, row: SessionRow, below: bytes, *, is_folder
         "not_listed",
         "`labferry match SESSION` says what will be decided about it; `labferry explain SESSION` what it waits for.",
         more={"session": session},
+    )
+
+
+def _about_session(row: SessionRow, below: bytes, of: str, more: dict[str, object]) -> Explanation:
+    """Explain a file that tells of its session: the completion signal, another flag, the status of a device."""
+    if below not in SIGNALS:
+        return Explanation(
+            Verdict.INSIDE_SESSION, f"A file {of}: {CODES[ABOUT_SESSION].title}.", ABOUT_SESSION, more=more
+        )
+    seen = Fact("seen, and remembered", row.signal_seen_at)
+    unseen = Fact("not seen yet: the next look at the session sees it")
+    return Explanation(
+        Verdict.INSIDE_SESSION,
+        f"The completion signal {of}: it says that the session is finished.",
+        ABOUT_SESSION,
+        evidence=(unseen if row.signal_seen_at is None else seen,),
+        more=more,
     )
 
 

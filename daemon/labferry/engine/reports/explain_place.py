@@ -147,6 +147,7 @@ def not_picked_up(place: Place, broken: NotASession, at: bytes) -> Explanation:
             Fact(f"at {show_path(wrong)}"),
             Fact(f"sessions of layout {grammar.name} are folders {grammar.shape} below {place.root.path}"),
         ),
+        harmless=broken.rule == FILE_RULE,
         more={"part": broken.part, "rule": broken.rule, "nearest": broken.nearest},
     )
 

@@ -279,7 +279,8 @@ def _evidence(
     remarks = context.journal.sessions.remarks(row.id)
     yield from (Fact(f"remark {code}: {text}") for code, text in remarks[:NAMED_REMARKS])
     if len(remarks) > NAMED_REMARKS:
-        yield Fact(f"{len(remarks) - NAMED_REMARKS} more remarks")
+        more = len(remarks) - NAMED_REMARKS
+        yield Fact(f"{more} more remark{'' if more == 1 else 's'}")
     if row.archived_at is not None:
         yield Fact("verified in every archive of its root", row.archived_at)
     if row.closed_folder is not None:

@@ -7,7 +7,7 @@ import shlex
 
 from labferry.model import show_path
 
-_COMMAND = re.compile(r"`labferry [^`]*`")
+_COMMAND = re.compile(r"`(?:labferry|touch) [^`]*`")
 
 
 def addressed(hint: str, folder: bytes) -> str:

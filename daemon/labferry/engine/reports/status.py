@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -78,15 +79,16 @@ def current_conditions(context: Context, live: LiveState, attention: int | None 
     """Return the health conditions of now; `attention` saves counting again."""
     journal = context.journal
     stale_before = context.clock.now() - context.config.detection.stale_after
+    roots = live.detect.facts()
     return conditions(
         Facts(
             dependencies=context.dependencies.snapshot(),
-            roots=live.detect.facts(),
+            roots=roots,
             journal_problem=journal.problem,
             journal_replaced=_replaced(context),
             silent=_silent(context, live),
             paused=live.paused(),
-            stuck=stuck_sessions(context, stale_before),
+            stuck=stuck_sessions(context, stale_before, [root.name for root in roots if not root.frozen]),
             stalled=_stalled(context),
             late=_late(context, stale_before),
             lost=_lost(context),
@@ -97,10 +99,12 @@ def current_conditions(context: Context, live: LiveState, attention: int | None 
     )
 
 
-def stuck_sessions(context: Context, before: float) -> list[StuckSessions]:
-    """Return what detection has waited for since before a time, by reason, with the first few sessions."""
+def stuck_sessions(context: Context, before: float, roots: Iterable[str]) -> list[StuckSessions]:
+    """Return what detection has waited for since before a time below some roots, by reason, with the first sessions.
+
+    Below a frozen root nothing is looked into, and nobody can do anything about a session before the root is back.
+    """
     found: dict[str, StuckSessions] = {}
-    roots = [root.name for root in context.config.roots]
     for row in context.journal.sessions.stuck(before, NAMED, roots):
         session = context.journal.sessions.get(row.example)
         if session is not None:

@@ -88,6 +88,8 @@ class Explanation:
         What happens next, and when if that is known.
     attention : bool
         Whether a person must act.
+    harmless : bool
+        Nobody must, although the verdict is one of `NEEDS_A_PERSON`.
     """
 
     verdict: Verdict
@@ -97,6 +99,7 @@ class Explanation:
     evidence: tuple[Fact, ...] = ()
     next: Fact | None = None
     attention: bool = False
+    harmless: bool = False
     more: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -108,6 +111,6 @@ class Explanation:
             "hint": self.hint or (CODES[self.code].hint if self.code in CODES else ""),
             "evidence": [fact.to_json() for fact in self.evidence],
             "next": self.next.to_json() if self.next else None,
-            "attention": self.attention or self.verdict in NEEDS_A_PERSON,
+            "attention": self.attention or (self.verdict in NEEDS_A_PERSON and not self.harmless),
             **self.more,
         }

@@ -51,11 +51,13 @@ SELECT id, path FROM file WHERE session_id = :session_id AND path > :after ORDER
 -- name: count
 SELECT count(*) FROM file WHERE session_id = :session_id
 
--- What a rule leaves out, and what was never part of a sealed manifest, is no loss to anybody.
+-- What a rule leaves out, what was never part of a sealed manifest, and what is no file (a link, a pipe, a folder that
+-- was closed to us and is listed without times) is no loss to anybody.
 -- name: forget
 DELETE FROM file WHERE id = :id AND dataset_id IS NULL AND NOT EXISTS (SELECT 1 FROM item WHERE item.file_id = file.id)
   AND code NOT IN ('removed', 'removed_unarchived')
-  AND (fate = 'excluded' OR generation > (SELECT sealed_generation FROM session WHERE id = :session_id))
+  AND (fate = 'excluded' OR ctime_ns = 0
+    OR generation > (SELECT sealed_generation FROM session WHERE id = :session_id))
 
 -- name: gone
 UPDATE file SET fate = 'excluded', code = :code, reason = :reason WHERE id = :id
