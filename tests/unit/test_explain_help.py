@@ -156,7 +156,7 @@ def test_done_09_a_root_that_is_away_says_what_to_do_also_in_status(world: World
     (told,) = [one for one in status(world.context, world.live)["health"] if one["code"] == "root_frozen"]
     hint = ask(world)["hint"]
     assert hint.startswith("Mount the disk")
-    assert told["text"].endswith(hint)
+    assert told["text"].endswith(f". {hint}")
 
 
 def test_done_04_every_root_counts_its_own_watches(tmp_path: Path) -> None:

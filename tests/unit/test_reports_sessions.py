@@ -263,3 +263,12 @@ def test_events_of_several_sessions_name_each(world: World) -> None:
     world.found("KS002/2019-04-02/001")
     events = events_fields(world.context, world.journal.events(0))
     assert paths(events) == ["KS001/2019-04-02/001", "KS002/2019-04-02/001"]
+
+
+def test_ruling_15_a_session_that_is_left_out_waits_for_nothing(world: World) -> None:
+    row = world.found()
+    world.journal.sessions.looked(row.id, b"-", "waiting_signal", "no completion signal yet")
+    assert show(world.context, world.now(row))["waits"]
+    world.journal.sessions.leave_out("s0", ["KS005"])
+    data = show(world.context, world.now(row))
+    assert (data["state"], data["waits"]) == ("ignored", None)

@@ -98,11 +98,11 @@ def _fate(file: FileRow) -> str:
 
 
 def _of_file(context: Context, file: FileRow) -> Iterator[Fact]:
-    size = f"{file.size:,} byte{'' if file.size == 1 else 's'}"
-    if file.mtime_ns:  # a link, a pipe or a device has none that matters
+    if file.ctime_ns:  # a link, a pipe or a device has none that matters, and no checksum ever
+        size = f"{file.size:,} byte{'' if file.size == 1 else 's'}"
         yield Fact(f"{size}, last modified", file.mtime_ns / 1e9)
-    whose = ", as Alyx says: it was not read here" if file.taken_over else ""
-    yield Fact(f"MD5 {file.md5}{whose}" if file.md5 else "no checksum yet")
+        whose = ", as Alyx says: it was not read here" if file.taken_over else ""
+        yield Fact(f"MD5 {file.md5}{whose}" if file.md5 else "no checksum yet")
     if file.registered_at is not None:
         known = f"with MD5 {file.registered_hash}" if file.registered_hash else "without MD5"
         yield Fact(f"registered as dataset {file.dataset_id} {known}", file.registered_at)

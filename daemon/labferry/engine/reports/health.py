@@ -236,17 +236,18 @@ def _needs_login(dependency: Dependency) -> str:
 
 def _of_root(root: RootFacts) -> Iterator[Condition]:
     if root.frozen:
-        yield Condition("root_frozen", f"Root {root.name}: {root.problem}{_then(root.hint)}")
+        yield Condition("root_frozen", f"Root {root.name}: {_then(root.problem, root.hint)}")
     elif root.problem:
-        yield Condition("root_problem", f"Root {root.name}: {root.problem}{_then(root.hint)}")
+        yield Condition("root_problem", f"Root {root.name}: {_then(root.problem, root.hint)}")
     if root.near_miss_count:
         misses = (_named(typed(miss.path), miss.rule) for miss in root.near_misses[:NAMED])
         told = f"`labferry explain {typed(root.path)}` lists them."
         yield Condition("near_misses", f"Root {root.name}: {first_of(misses, root.near_miss_count)}. {told}")
 
 
-def _then(sentence: str) -> str:
-    return f" {sentence}" if sentence else ""
+def _then(problem: str, hint: str) -> str:
+    end = "" if problem.endswith((".", "?")) else "."
+    return f"{problem}{end} {hint}" if hint else problem
 
 
 def _named(folder: str, why: str) -> str:

@@ -158,7 +158,7 @@ def transfer_fields(context: Context, transfer: TransferRow) -> dict[str, Any]:
 
 
 def _waits(context: Context, row: SessionRow) -> dict[str, Any] | None:
-    if row.complete_at is not None or row.wait_code is None:
+    if row.complete_at is not None or row.wait_code is None or row.excluded_at is not None:
         return None
     return {"code": row.wait_code, "message": waits_for(context, row), "since": utc_text(row.wait_since)}
 
