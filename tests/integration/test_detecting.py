@@ -100,6 +100,24 @@ def empty(folder: Path) -> None:
         shutil.rmtree(one) if one.is_dir() else one.unlink()
 
 
+def link(path: Path) -> None:
+    path.symlink_to("alf/a.b.npy")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, link])
+def test_ruling_04_only_a_regular_file_is_a_signal(watch: Watch, make: Callable[[Path], None]) -> None:
+    flag = watch.make(flag=False) / "raw_session.flag"
+    watch.turns(SCAN)
+    make(flag)
+    watch.turns(SCAN + QUIET + 10)
+    assert (watch.session().signal, watch.session().wait_code) == (None, "waiting_signal")
+    flag.rename(flag.with_name("away"))
+    flag.touch()
+    flag.unlink()
+    watch.turns(SCAN + QUIET + 10)
+    assert watch.jobs() == QUEUED_ONCE, "one that is gone by now is believed"
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("complete", [False, True])
 def test_ruling_04_a_signal_says_nothing_of_what_comes_into_an_emptied_folder(

@@ -88,6 +88,13 @@ def test_ruling_04_a_flag_is_told_by_name_even_when_it_is_gone_again(hints: Watc
     assert touched(hints) == {raw(root), raw(root) + b"/" + FLAG}
 
 
+def test_ruling_04_a_folder_of_a_flags_name_is_no_signal(hints: WatchdogHints, root: Path) -> None:
+    hints.watch({raw(root)})
+    (root / "raw_session.flag").mkdir()
+    (root / "raw_session.flag").rmdir()
+    assert touched(hints) == {raw(root)}
+
+
 def test_ruling_04_a_flag_that_is_only_deleted_is_no_new_signal(hints: WatchdogHints, root: Path) -> None:
     (root / "raw_session.flag").touch()
     hints.watch({raw(root)})

@@ -84,6 +84,14 @@ def signal_present(session_dir: bytes, names: Iterable[bytes]) -> bool:
     return False
 
 
+def was_signal(path: bytes) -> bool:
+    """Tell whether what was told of by a signal's name may have been one: a regular file, or gone again by now."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return True
+
+
 def take_signature(
     session_dir: bytes,
     ignore: Callable[[bytes], bool] = is_about_transfer,

@@ -173,10 +173,16 @@ class WatchdogHints:
             self._touched.add(folder)
             if mask & (Inotify.IN_IGNORED | Inotify.IN_MOVE_SELF):
                 self._forget(folder)
-            elif mask & Inotify.IN_ISDIR or (mask & APPEARED and name in self._signals):
+            elif self._is_worth_a_name(mask, name):
                 self._touched.add(os.path.join(folder, name))
         touched, self._touched = self._touched, set()
         return touched
+
+    def _is_worth_a_name(self, mask: int, name: bytes) -> bool:
+        """Say whether an event is about a folder, or a file that may be a signal; a folder of that name is neither."""
+        if name in self._signals:
+            return bool(mask & APPEARED) and not mask & Inotify.IN_ISDIR
+        return bool(mask & Inotify.IN_ISDIR)
 
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds; return whether there may be something to drain, or `wake` was called."""

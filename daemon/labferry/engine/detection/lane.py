@@ -12,6 +12,7 @@ import structlog
 
 from labferry.config import Config
 from labferry.detect.scan import ScanResult
+from labferry.detect.signature import was_signal
 from labferry.detect.watch import Hints, NoHints, WatchdogHints
 from labferry.engine.detection.attendance import (
     absent,
@@ -145,6 +146,8 @@ class DetectLane(LaneThread):
 
     def _hint(self, state: RootState, below: bytes) -> None:
         """Look soon into the session that a touched path belongs to, or scan for a new one."""
+        if os.path.basename(below) in SIGNALS and not was_signal(os.path.join(state.path, below)):
+            below = os.path.dirname(below)
         session = below
         while session and session not in state.tracked and session not in state.kept:
             session = os.path.dirname(session)
