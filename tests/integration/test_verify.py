@@ -373,7 +373,7 @@ def test_what_is_no_fault_of_the_question_is_not_called_one(error: LabferryError
     ("words", "code", "error"),
     [
         (["KS005/2026-03-02/009"], 1, "no_such_session"),
-        ([""], 2, "bad_request"),
+        ([""], 2, "usage"),
         (["../../etc/passwd"], 1, "no_such_session"),
         ([], 2, "usage"),
     ],
