@@ -132,3 +132,29 @@ def test_ruling_22_a_folder_that_was_closed_when_it_was_sealed_is_no_lost_file_o
     counts = lab.show()["files"]
     assert (counts["removed"], counts["never_archived"], counts["rejected"]) == (0, 0, 0)
     assert not [fact for fact in lab.explain()["evidence"] if "removed" in fact["what"]]
+
+
+def test_ruling_22_a_closed_folder_that_is_removed_needs_nobody_any_more(lab: Past, tmp_path: Path) -> None:
+    lab.write("KS005/2026-03-02/002", files={})  # so that the disk is not empty
+    folder = archive(lab)
+    folder.chmod(0)
+    pass_by(lab, 2 * HOUR)
+    require_told(lab, "")
+    folder.rename(tmp_path / "away")
+    pass_by(lab, 2 * HOUR)
+    assert lab.row().vanished_at is not None
+    assert (lab.row().attention, lab.explain()["attention"], lab.explain()["verdict"]) == (False, False, "ok_archived")
+    actions = [event.action for event in lab.journal.history(lab.row().id)]
+    assert actions[-1] == "vanished", "and nobody opened it"
+
+
+def test_ruling_22_a_folder_of_an_old_session_that_was_opened_again_is_seen_within_the_hour_as_well(lab: Past) -> None:
+    folder = archive(lab)
+    lab.clock.pass_by(300 * DAY)
+    lab.detect.rescan()
+    close(folder, "alf")
+    pass_by(lab, HOUR / 4)
+    require_told(lab, "alf")
+    (folder / "alf").chmod(0o755)
+    pass_by(lab, 1.25 * HOUR)
+    assert (lab.row().state, lab.row().attention) == (SessionState.ARCHIVED, False)

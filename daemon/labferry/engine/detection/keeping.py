@@ -179,7 +179,7 @@ class Keeping:
             row = self._journal.sessions.get(kept.id)
             if row is not None and _is_kept(row) and row.vanished_at is None:
                 self._tell_closed(row, b"", error.strerror or str(error))
-                kept.digest = None
+                _look_again_within_the_hour(kept, now)
             return
         kept.folders = self._shape(times)
         if times.digest == kept.digest and now < kept.due.files:
@@ -209,7 +209,7 @@ class Keeping:
             return
         kept.due = cadence.after(kept.id, self._clock.now() - kept.since, kept.due, now, files=True)
         if signature.unreadable:
-            kept.digest = None  # the next look at the times must not take it for seen
+            _look_again_within_the_hour(kept, now)
             return
         kept.digest = times.digest
         is_new = not difference.is_news and signature.digest != row.signature
@@ -275,6 +275,12 @@ def _times(folder: bytes, kept: Kept) -> FolderTimes:
             if times.digest == kept.digest:
                 return times
     return folder_times(folder)
+
+
+def _look_again_within_the_hour(kept: Kept, now: float) -> None:
+    """Have a session looked at again of which a part was closed, however old it is: a person was asked to open it."""
+    kept.digest = None  # the times must not be taken for seen
+    kept.due = Due(min(kept.due.times, now + cadence.HOUR), kept.due.files)
 
 
 def _waits_as_it_was(row: SessionRow, signature: Signature) -> bool:

@@ -18,7 +18,7 @@ BEGIN
 END;
 
 CREATE TRIGGER session_closed AFTER UPDATE OF closed_folder ON session
-WHEN (OLD.closed_folder IS NULL) <> (NEW.closed_folder IS NULL)
+WHEN (OLD.closed_folder IS NULL) <> (NEW.closed_folder IS NULL) AND NEW.vanished_at IS NULL
 BEGIN
   INSERT INTO event (at, session_id, action)
   VALUES (NEW.updated_at, NEW.id, CASE WHEN NEW.closed_folder IS NULL THEN 'readable' ELSE 'unreadable' END);

@@ -147,8 +147,10 @@ INSERT OR IGNORE INTO remark (session_id, code, text) VALUES (:id, :code, :text)
 -- name: remarks
 SELECT code, text FROM remark WHERE session_id = :id ORDER BY code, text
 
+-- What is gone is closed to nobody.
 -- name: vanished
-UPDATE session SET vanished_at = :now, updated_at = :now WHERE id = :id AND vanished_at IS NULL
+UPDATE session SET vanished_at = :now, closed_folder = NULL, closed_why = '', updated_at = :now
+WHERE id = :id AND vanished_at IS NULL
 
 -- A folder that was only passing by is looked at anew should it ever come back.
 -- name: forget_passing
