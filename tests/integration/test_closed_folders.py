@@ -9,7 +9,7 @@ import pytest
 
 from labferry.detect.cadence import DAY, HOUR
 from labferry.model import SessionState, Stage
-from support.past import Past
+from support.past import SESSION, Past
 from support.rights import folder_for_everyone, without_rights
 
 LATE = "alf/probe00/_ibl_wheel.timestamps.npy"
@@ -158,3 +158,16 @@ def test_ruling_22_a_folder_of_an_old_session_that_was_opened_again_is_seen_with
     (folder / "alf").chmod(0o755)
     pass_by(lab, 1.25 * HOUR)
     assert (lab.row().state, lab.row().attention) == (SessionState.ARCHIVED, False)
+
+
+def test_ruling_26_two_sessions_that_cannot_be_looked_into_are_not_the_same(lab: Past, tmp_path: Path) -> None:
+    other = "KS005/2026-03-02/002"
+    folder = lab.write(flag=True)
+    for session in (folder, lab.write(other, flag=True)):
+        session.chmod(0)
+    lab.meet()
+    pass_by(lab, HOUR / 4)
+    assert [lab.explain(one)["verdict"] for one in (SESSION, other)] == ["unreadable", "unreadable"]
+    folder.rename(tmp_path / "away")
+    pass_by(lab, HOUR)
+    assert lab.explain()["verdict"] == "vanished"

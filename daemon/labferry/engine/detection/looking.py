@@ -124,7 +124,8 @@ class Looking:
                 self._tell_if_blocked(state, tracked)
                 self._wakeup.ring()
             case Settling():
-                digest = signature.digest if signature else None
+                # Of what cannot be looked into, one session is like the other.
+                digest = signature.digest if signature and not signature.unreadable else None
                 # How long it has been quiet is in the sentence too, and not worth a commit at every look.
                 news = (digest, verdict.code, "" if verdict.code == "settling" else verdict.why)
                 if tracked.written != news:
