@@ -667,6 +667,20 @@ def test_ruling_04_signals_that_came_and_went_while_the_journal_took_nothing_are
         assert (watch.session(path).signal, watch.session(path).state) == ("raw_session.flag", SessionState.COMPLETE)
 
 
+def test_ruling_04_a_signal_that_a_scan_saw_while_the_journal_took_nothing_is_latched(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, events="off")
+    folder = watch.make(flag=False)
+    watch.turns(SCAN + 5)
+    (folder / "raw_session.flag").touch()
+    watch.journal._db._writer.execute("PRAGMA query_only = ON")
+    with pytest.raises(UnavailableError):
+        watch.turns(SCAN)
+    (folder / "raw_session.flag").unlink()
+    watch.journal._db._writer.execute("PRAGMA query_only = OFF")
+    watch.turns(SCAN)
+    assert watch.session().signal == "raw_session.flag"
+
+
 def test_ruling_03_what_is_blocked_from_the_start_is_logged(watch: Watch) -> None:
     watch.make("KS005/2024-03-01/001")
     watch.make("KS005/2024-03-01/1")
