@@ -227,6 +227,34 @@ def test_done_09_a_new_session_in_the_old_place_does_not_hide_that_the_old_one_w
     assert lab.changes() == []
 
 
+def test_done_09_a_renamed_session_is_known_although_what_is_in_its_old_place_was_looked_into_first(lab: Past) -> None:
+    record(lab)
+    move(lab, SESSION, RENAMED)
+    lab.write(files={DATASETS[0]: b"of another session"}, flag=True)
+    lab.detect.rescan()  # as a hint does
+    for _ in range(3):
+        lab.look()
+    assert lab.row().complete_at is None, "what is there now was seen"
+    lab.work()
+    lab.work()
+    assert blocked(lab, RENAMED) == ["moved"]
+    assert lab.changes() == []
+
+
+def test_done_09_a_session_in_the_place_of_a_renamed_one_is_not_told_to_be_that_one(lab: Past, tmp_path: Path) -> None:
+    record(lab)
+    move(lab, SESSION, RENAMED)
+    lab.work()
+    move(lab, RENAMED, SESSION)
+    lab.work()
+    lab.write(RENAMED, {name: content + b" of another one" for name, content in FILES.items()}, flag=True)
+    lab.work()
+    assert lab.row(RENAMED).state is SessionState.ARCHIVED
+    folder(lab).rename(tmp_path / "away")  # as of an archived session that is tidied up
+    lab.work()
+    assert (lab.explain()["verdict"], lab.row(RENAMED).moved_from) == ("ok_archived", None)
+
+
 def test_done_09_an_adopted_session_that_is_renamed_is_not_registered_under_its_new_name(tmp_path: Path) -> None:
     lab = Past(tmp_path)
     try:

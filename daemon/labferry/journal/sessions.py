@@ -162,6 +162,10 @@ class Sessions:
         """Latch the completion signal: once seen it stays seen (ruling 4)."""
         self._write("signal", id=session_id, signal=name)
 
+    def was(self, session_id: int, moved_from: int) -> None:
+        """Record which session a folder was before it was renamed."""
+        self._write("was", id=session_id, moved_from=moved_from)
+
     def looked(self, session_id: int, signature: bytes | None, code: str | None, why: str | None) -> None:
         """Store the signature of the last look and what the session waits for."""
         self._write("looked", id=session_id, signature=signature, code=code, why=why)
@@ -242,7 +246,7 @@ class Sessions:
                 return False
             connection.execute(_SQL["has_come"], {"id": session_id, "code": ANEW})
             if moved_from is not None:
-                connection.execute(_SQL["was"], {"id": session_id, "moved_from": moved_from.id})
+                self.was(session_id, moved_from.id)
             options = self._jobs.options_of(session_id)
             self._jobs.supersede(session_id)
             if not register:

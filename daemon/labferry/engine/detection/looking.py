@@ -12,7 +12,7 @@ from labferry.detect.evidence import NO_EVIDENCE
 from labferry.detect.signature import NOTHING_THERE, Signature, signal_present
 from labferry.detect.witness import Witness
 from labferry.engine.detection.attendance import begins_anew
-from labferry.engine.detection.moves import former, signal_of_former
+from labferry.engine.detection.moves import former, renamed, was_told
 from labferry.engine.detection.roots import SIGNALS, RootState, Tracked
 from labferry.engine.wakeup import Wakeup
 from labferry.errors import UnavailableError
@@ -130,9 +130,9 @@ class Looking:
                 news = (digest, verdict.code, "" if verdict.code == "settling" else verdict.why)
                 if tracked.written != news:
                     self._journal.sessions.looked(tracked.id, digest, verdict.code, verdict.why)
+                    if digest is not None and (tracked.written[0] is None or verdict.code == "waiting_signal"):
+                        self._look_for_former(state, tracked, digest)
                     tracked.written = news
-                    if digest is not None and verdict.code == "waiting_signal":
-                        self._look_for_former_signal(state, tracked, digest)
         return isinstance(verdict, Complete)
 
     def _tell_if_blocked(self, state: RootState, tracked: Tracked) -> None:
@@ -153,10 +153,21 @@ class Looking:
             tracked.state = hinted(tracked.state, self._clock.monotonic(), state.rules, signal_seen=True)
             self._latch(tracked, SIGNALS[0])
 
-    def _look_for_former_signal(self, state: RootState, tracked: Tracked, signature: bytes) -> None:
-        """Take over the signal that was seen of a folder before it was renamed: its flag may be gone since."""
+    def _look_for_former(self, state: RootState, tracked: Tracked, signature: bytes) -> None:
+        """Take over what is known of a folder from before it was renamed, and write down which session it was.
+
+        What is in its old place by then may be looked into any moment, and nobody would know any more. The flag of the
+        signal may be gone since.
+        """
         row = self._journal.sessions.get(tracked.id)
-        if row is not None and (signal := signal_of_former(self._journal, row, signature)):
+        if row is None:
+            return
+        was = list(renamed(self._journal, row, signature))
+        told = next((old for old in was if was_told(self._journal, old)), None)
+        if told is not None and row.eid is None and row.moved_from is None:
+            self._journal.sessions.was(row.id, told.id)
+        signal = next((old.signal for old in was if old.signal is not None), None)
+        if signal is not None and not tracked.state.signal_seen:
             tracked.state = hinted(tracked.state, self._clock.monotonic(), state.rules, signal_seen=True)
             self._latch(tracked, os.fsencode(signal))
 

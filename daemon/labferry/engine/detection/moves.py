@@ -38,27 +38,26 @@ def former(journal: Journal, row: SessionRow, signature: bytes, absent: Iterable
     def place(old: SessionRow) -> bytes:
         return os.path.join(places[old.root], old.path)
 
-    same = journal.sessions.with_signature(row.id, signature)
-    gone = (old for old in same if not _still_has(place(old), folder, signature))
+    seen = [] if row.moved_from is None else [journal.sessions.get(row.moved_from)]
     alike = (old for old in _alike(journal, row, folder, absent) if not _is_there(place(old), folder))
-    return next((old for old in chain(gone, alike) if _was_told(journal, old)), None)
+    olds = chain(seen, renamed(journal, row, signature), alike)
+    return next((old for old in olds if old is not None and was_told(journal, old)), None)
 
 
-def _was_told(journal: Journal, old: SessionRow) -> bool:
+def was_told(journal: Journal, old: SessionRow) -> bool:
     """Say whether Alyx has, or may have, something of a session."""
     return old.eid is not None or bool(journal.steps.unanswered(old.id, ""))
 
 
-def signal_of_former(journal: Journal, row: SessionRow, signature: bytes) -> str:
-    """Return the completion signal that was seen of a folder under another name; empty where none was."""
+def renamed(journal: Journal, row: SessionRow, signature: bytes) -> Iterator[SessionRow]:
+    """Yield the sessions that a folder was, as it is now, under other names."""
     if signature == NOTHING_THERE:
-        return ""
+        return
     places = journal.sessions.root_paths()
     folder = os.path.join(places[row.root], row.path)
     for old in journal.sessions.with_signature(row.id, signature):
-        if old.signal is not None and not _still_has(os.path.join(places[old.root], old.path), folder, signature):
-            return old.signal
-    return ""
+        if not _still_has(os.path.join(places[old.root], old.path), folder, signature):
+            yield old
 
 
 def _alike(journal: Journal, row: SessionRow, folder: bytes, absent: Iterable[int]) -> Iterator[SessionRow]:

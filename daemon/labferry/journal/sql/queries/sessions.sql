@@ -46,7 +46,7 @@ SELECT id FROM session WHERE vanished_at IS NOT NULL ORDER BY vanished_at DESC L
 SELECT * FROM session_status WHERE moved_from = :id AND vanished_at IS NULL ORDER BY id DESC
 
 -- name: was
-UPDATE session SET moved_from = :moved_from WHERE id = :id
+UPDATE session SET moved_from = :moved_from, updated_at = :now WHERE id = :id
 
 -- name: by_eid
 SELECT * FROM session_status WHERE eid = :eid ORDER BY id
@@ -98,9 +98,11 @@ UPDATE session SET signal = :signal, signal_seen_at = :now, updated_at = :now
 WHERE id = :id AND signal_seen_at IS NULL
 
 -- It waits for the same thing as before when the code is the same, or another name of the same: a copy gives a name
--- that is temporary to one file after the other, and the missing folders come one after the other.
+-- that is temporary to one file after the other, and the missing folders come one after the other. What Alyx has keeps
+-- the signature by which it is known under a new name until it is complete again: in its place may be another one.
 -- name: looked
-UPDATE session SET signature = coalesce(:signature, signature), signature_at = :now, wait_code = :code, wait_why = :why,
+UPDATE session SET signature = CASE WHEN eid IS NULL THEN coalesce(:signature, signature) ELSE signature END,
+  signature_at = :now, wait_code = :code, wait_why = :why,
   wait_since = CASE
     WHEN wait_code IS :code THEN wait_since
     WHEN wait_code IN ('settling', 'temporary_files') AND :code IN ('settling', 'temporary_files') THEN wait_since
@@ -172,7 +174,7 @@ WHERE id = :id AND complete_at IS NOT NULL AND eid IS NULL AND EXISTS (SELECT 1 
 -- Another session in the place of one that never came to Alyx or into an archive.
 -- name: begin_anew
 UPDATE session SET complete_at = NULL, signal = NULL, signal_seen_at = NULL, signature = NULL, signature_at = NULL,
-  history_at = NULL, wait_code = NULL, wait_why = NULL, wait_since = NULL, updated_at = :now
+  history_at = NULL, moved_from = NULL, wait_code = NULL, wait_why = NULL, wait_since = NULL, updated_at = :now
 WHERE id = :id AND eid IS NULL AND history IS NULL
   AND NOT EXISTS (SELECT 1 FROM job WHERE job.session_id = session.id AND job.state = 'done')
 
