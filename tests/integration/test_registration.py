@@ -56,6 +56,30 @@ def test_reg_03_a_session_is_created_once_and_its_files_are_registered(bench: St
     assert bench.job(session).kind == "archive", "the archive job follows in the same transaction"
 
 
+def test_done_09_a_folder_that_vanished_is_looked_for_more_and_more_rarely(bench: StageBench) -> None:
+    folder, session = bench.write()
+    bench.step(Stage.RESOLVE)
+    away = folder.rename(folder.with_name("away"))
+
+    def look() -> float:
+        """Look when it is due; return for how long it is not looked for from now on."""
+        due = bench.journal.jobs.next_due(Stage.SEAL)
+        assert due is not None
+        bench.clock.pass_by(max(0.0, due - bench.clock.now()))
+        move = bench.step(Stage.SEAL)
+        assert move.code == "source_missing"
+        return move.not_before - bench.clock.now()
+
+    assert [look(), look()] == [60.0, 60.0], "the root may be away for a moment"
+    bench.journal.sessions.vanished(session.id)
+    waits = [look() for _ in range(30)]
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (60.0, 3600.0)
+    away.rename(folder)
+    bench.journal.sessions.returned(session.id)
+    assert bench.job(session).not_before <= bench.clock.now()
+
+
 def test_reg_03_a_session_that_exists_is_used_and_left_as_it_is(bench: StageBench) -> None:
     eid = existing_session(bench, narrative="typed by a person")
     _, session = bench.write()

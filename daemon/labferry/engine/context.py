@@ -25,6 +25,8 @@ from labferry.sessions.session import Session
 _log = structlog.get_logger()
 ALYX = "alyx"
 GLOBUS = "globus"
+SOONEST_LOOK, LATEST_LOOK = 60.0, 3600.0  # seconds between two looks for a folder that is not there …
+PATIENCE = 0.25  # … and this part of the time for which it has been away
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,16 @@ class Context:
         """
         folder = self.place_of(session)
         if not os.path.isdir(folder):
-            raise NotYetError("source_missing", f"{show_path(folder)} is not there", 60.0)
+            raise NotYetError("source_missing", f"{show_path(folder)} is not there", self._next_look(session))
         return folder
+
+    def _next_look(self, session: SessionRow) -> float:
+        """Return the seconds until a missing folder is looked for again: ever more of them, once it has vanished.
+
+        When a scan finds it again its jobs are due at once.
+        """
+        away = 0.0 if session.vanished_at is None else self.clock.now() - session.vanished_at
+        return min(LATEST_LOOK, max(SOONEST_LOOK, PATIENCE * away))
 
     def parsed(self, session: SessionRow) -> Session:
         """Return the session as its layout reads it from the path."""
