@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from labferry.engine import operations
+from labferry.engine.reports.backlog import backlog
 from labferry.engine.reports.status import current_conditions, status
 from labferry.engine.settled import require_settled
 from labferry.errors import LabferryError
@@ -144,8 +145,11 @@ def test_ruling_02_about_history_of_a_subject_that_is_left_out_nobody_is_asked(t
         lab.ask()
         assert (lab.requests(), lab.row().state) == ([], SessionState.IGNORED)
         assert (lab.journal.backlog.unasked(), status(lab.context, lab.live)["history"]) == ([], {"unasked": 0})
+        assert backlog(lab.context)["counts"]["unasked"] == 0, "it would never be asked about"
         leave_out(lab)
         lab.ask()
         assert lab.standing() == ("backlog", "history_unknown")
+        leave_out(lab, "KS005")
+        assert (backlog(lab.context)["counts"]["backlog"], backlog(lab.context)["reasons"]) == (0, [])
     finally:
         lab.close()

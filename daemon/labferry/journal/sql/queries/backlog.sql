@@ -3,9 +3,11 @@ SELECT id FROM session
 WHERE history = 'unasked' AND vanished_at IS NULL AND held_at IS NULL AND excluded_at IS NULL
 ORDER BY signal IS NULL, subject, date, number
 
+-- What is left out is not asked about, and cannot be released.
 -- name: counts
 SELECT history, history_code AS code, count(*) AS sessions FROM session
 WHERE history IS NOT NULL AND (:root = '' OR root = :root) AND (:subject = '' OR subject = :subject)
+  AND (excluded_at IS NULL OR history IN ('adopted', 'ignored'))
 GROUP BY history, history_code ORDER BY history, history_code
 
 -- name: unasked_count
