@@ -250,6 +250,13 @@ def test_win_04_a_completion_signal_that_nobody_looked_at_yet(world: World) -> N
     assert (other["code"], other["evidence"], "completion signal" in other["message"]) == ("about_session", [], False)
 
 
+def test_ruling_04_a_pipe_under_the_name_of_the_signal_is_not_said_to_be_one(world: World) -> None:
+    world.found()
+    os.mkfifo(world.folder_of() / FLAG)
+    found = ask(world, world.folder_of() / FLAG)
+    assert (found["verdict"], found["code"], found["attention"]) == ("inside_session", "not_regular", False)
+
+
 def test_win_04_a_flag_that_somebody_registers_is_a_dataset_like_any_other(world: World) -> None:
     world.sealed(files=[(FLAG, DATASET)])
     world.write(FLAG)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator
 
@@ -35,6 +36,9 @@ def explain_inside(context: Context, row: SessionRow, below: bytes, *, is_folder
     session = {"id": row.id, "state": row.state.value, "eid": row.eid}
     of = f"of session {show_path(session_folder(context, row))} ({row.state})"
     file = context.journal.files.at(row.id, below)
+    if file is None and not is_folder and not _is_regular(os.path.join(session_folder(context, row), below)):
+        message = f"In the folder {of}, and not a regular file."
+        return Explanation(Verdict.INSIDE_SESSION, message, "not_regular", more={"session": session})
     if not is_folder and is_about_transfer(below) and (file is None or file.code in TELLING):
         return _about_session(row, below, of, {"session": session, **({"file": _file_fields(file)} if file else {})})
     if file is not None:
@@ -66,6 +70,13 @@ def explain_inside(context: Context, row: SessionRow, below: bytes, *, is_folder
         "`labferry match SESSION` says what will be decided about it; `labferry explain SESSION` what it waits for.",
         more={"session": session},
     )
+
+
+def _is_regular(path: bytes) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _about_session(row: SessionRow, below: bytes, of: str, more: dict[str, object]) -> Explanation:

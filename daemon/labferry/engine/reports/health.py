@@ -222,7 +222,8 @@ def _all(facts: Facts) -> Iterator[Condition]:
     if facts.left_out:
         yield _left_out(facts.left_out)
     if facts.attention:
-        text = f"{_sessions(facts.attention)} to look at: `labferry sessions` names them, `labferry explain` says why."
+        which = "`labferry sessions --state attention` names them, `labferry explain PATH` says why"
+        text = f"{_sessions(facts.attention)} to look at: {which}."
         yield Condition("attention", text, facts.attention_since)
 
 
