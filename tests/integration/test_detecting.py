@@ -17,7 +17,7 @@ from labferry.engine.detection import keeping
 from labferry.errors import UnavailableError
 from labferry.model import JobKind, JobState, SessionState
 from support.detection import QUIET, SCAN, Watch
-from support.disks import mounted_below
+from support.disks import mounted_below, seen_through_fuse
 from support.recordings import describe
 from support.rights import folder_for_everyone, without_rights
 from support.trouble import Logs, said
@@ -332,6 +332,27 @@ def test_a_bind_mounted_root_that_is_taken_away_is_frozen_until_it_is_back(watch
         watch.make("KS005/2024-03-01/004")
         watch.turns(2 * SCAN + QUIET)
         assert watch.session("KS005/2024-03-01/004").state is SessionState.COMPLETE
+        watch.lane.tidy()
+
+
+@pytest.mark.parametrize("below", ["", "KS005"])
+def test_done_04_a_mount_that_comes_later_and_tells_of_no_changes_is_scanned(
+    watch: Watch, tmp_path: Path, below: str
+) -> None:
+    watch.make()
+    watch.turns(SCAN)
+    assert (watch.lane.facts()[0].mode, watch.problem) == ("events", "")
+    far = tmp_path / "far"
+    shutil.copytree(watch.root / below, far)
+    with seen_through_fuse(far, watch.root / below):
+        watch.turns(HOUR + SCAN if below else SCAN, step=SCAN)
+        (facts,) = watch.lane.facts()
+        assert (facts.mode, facts.watches) == ("scan-only", 0)
+        assert "does not report changes: found by scanning only" in facts.problem
+        new = far / ("2024-03-01/002" if below else "KS005/2024-03-01/002")
+        shutil.copytree(new.with_name("001"), new)
+        watch.turns(SCAN + QUIET + 10)
+        assert watch.session("KS005/2024-03-01/002").state is SessionState.COMPLETE
         watch.lane.tidy()
 
 

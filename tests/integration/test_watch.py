@@ -383,6 +383,14 @@ def test_done_04_a_network_mount_is_recognised(tmp_path: Path, path: bytes, expe
     assert network_mount(path, str(table)) == expected
 
 
+def test_done_04_a_network_mount_within_a_folder_is_recognised_where_that_matters(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text(MOUNTS)
+    asked = (b"/labferry-s1", b"/", b"/labferry-s", b"/labferry-s1/with", b"/labferry-s2")
+    assert [network_mount(one, str(table), within=True) for one in asked] == ["cifs", "nfs4", None, None, "fuse.sshfs"]
+    assert network_mount(b"/labferry-s1", str(table)) is None
+
+
 def test_done_04_a_link_to_a_network_mount_is_one(tmp_path: Path) -> None:
     table = tmp_path / "mountinfo"
     table.write_text(MOUNTS)

@@ -288,7 +288,7 @@ class NoHints:
         """Nothing to give back."""
 
 
-def network_mount(path: bytes, mounts: str = "/proc/self/mountinfo") -> str | None:
+def network_mount(path: bytes, mounts: str = "/proc/self/mountinfo", *, within: bool = False) -> str | None:
     """Return the type of the file system below `path` if its changes may be made elsewhere (NFS, CIFS, FUSE, …).
 
     Parameters
@@ -297,6 +297,8 @@ def network_mount(path: bytes, mounts: str = "/proc/self/mountinfo") -> str | No
         A folder; it need not exist yet.
     mounts : str
         The kernel's table of mounts.
+    within : bool
+        Or the type of one that is mounted somewhere in the folder.
 
     Returns
     -------
@@ -309,7 +311,7 @@ def network_mount(path: bytes, mounts: str = "/proc/self/mountinfo") -> str | No
     except OSError:
         return None
     real = os.path.realpath(path)
-    found, kind = b"", b""
+    found, kind, inside = b"", b"", None
     for line in lines:
         left, _, right = line.partition(b" - ")
         fields = left.split(b" ")
@@ -319,6 +321,12 @@ def network_mount(path: bytes, mounts: str = "/proc/self/mountinfo") -> str | No
         # Of two mounts on one folder the later one hides the earlier one.
         if len(point) >= len(found) and (real == point or real.startswith(point.rstrip(b"/") + b"/")):
             found, kind = point, right.split(b" ", 1)[0]
+        elif within and point.startswith(real.rstrip(b"/") + b"/"):
+            inside = inside or _network_type(right.split(b" ", 1)[0])
+    return _network_type(kind) or inside
+
+
+def _network_type(kind: bytes) -> str | None:
     name = kind.decode("ascii", "backslashreplace")
     # `fuse.sshfs` and its like; `fuseblk` is a local disk (NTFS, exFAT) and every change passes through this kernel.
     return name if name.partition(".")[0] in NETWORK_TYPES else None

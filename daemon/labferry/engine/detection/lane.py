@@ -16,6 +16,7 @@ from labferry.detect.signature import was_signal
 from labferry.detect.watch import Hints, NoHints, WatchdogHints
 from labferry.engine.detection.attendance import (
     absent,
+    device_of,
     judge,
     meet_sessions,
     miss_sessions,
@@ -26,7 +27,15 @@ from labferry.engine.detection.attendance import (
 )
 from labferry.engine.detection.keeping import Keeping
 from labferry.engine.detection.looking import Looking
-from labferry.engine.detection.roots import SIGNALS, RootFacts, RootState, Tracked, leave_others, meet_root
+from labferry.engine.detection.roots import (
+    SIGNALS,
+    RootFacts,
+    RootState,
+    Tracked,
+    leave_others,
+    look_for_network,
+    meet_root,
+)
 from labferry.engine.detection.trouble import SCANNED, Kind, Trouble, tell
 from labferry.engine.detection.watching import folders_to_watch, subject_folders
 from labferry.engine.lanes import IDLE_BEAT, LaneThread
@@ -181,6 +190,8 @@ class DetectLane(LaneThread):
         afresh = now >= state.next_listing
         if afresh:
             state.next_listing = now + LISTING_EVERY
+        if (afresh or device_of(state.path) != state.device) and look_for_network(state):
+            _log.warning("root_problem", root=state.root.name, why=state.blind)
         result, seconds = state.scanner.scan(afresh=afresh, again=state.unsure)
         state.next_scan = self._clock.monotonic() + self._config.detection.scan_every
         if result is not None:

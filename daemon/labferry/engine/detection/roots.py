@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from labferry.config import Config, Root
 from labferry.detect.completion import Rules, Watched
@@ -169,9 +169,8 @@ def meet_root(root: Root, config: Config, journal: Journal) -> RootState:
     if root.registers:
         journal.sessions.register_from_now_on(root.name)
         journal.backlog.ask_about_root(root.name, UNREGISTERED)
-    network = network_mount(path)
-    mode = "scan-only" if root.events == "off" or network else "events"
-    problem = f"{network} does not report changes: found by scanning only" if network else ""
+    problem = _blindness(path)
+    mode = "scan-only" if root.events == "off" or problem else "events"
     rules = Rules(
         completion=root.completion,
         quiet=config.quiet(root),
@@ -181,7 +180,7 @@ def meet_root(root: Root, config: Config, journal: Journal) -> RootState:
     )
     facts = RootFacts(root.name, path, root.layout, mode, problem=problem, hint=SCANNED if problem else "")
     grammar = layout(root.layout)
-    scanner = Scanner(path, grammar, remembers=network is None)
+    scanner = Scanner(path, grammar, remembers=not problem)
     state = RootState(root, path, grammar, rules, facts, met_at, scanner, blind=problem)
     state.device = journal.sessions.device_of_root(root.name)
     known = journal.sessions.folders(root.name)
@@ -192,6 +191,25 @@ def meet_root(root: Root, config: Config, journal: Journal) -> RootState:
             f'the root name = "{formerly}" again: its path may change, its name may not'
         )
     return state
+
+
+def look_for_network(state: RootState) -> bool:
+    """Find a root by scanning only if by now it, or a folder in it, is another machine's; return whether that is new.
+
+    So it stays until the next start: that is never wrong.
+    """
+    if state.blind or not (blind := _blindness(state.path)):
+        return False
+    state.blind = blind
+    state.facts = replace(state.facts, mode="scan-only")
+    state.scanner = Scanner(state.path, state.layout, remembers=False)
+    return True
+
+
+def _blindness(path: bytes) -> str:
+    """Return why the changes below a root are not told of; empty where they are."""
+    network = network_mount(path, within=True)
+    return f"{network} does not report changes: found by scanning only" if network else ""
 
 
 def _former_name(root: Root, path: bytes, config: Config, journal: Journal) -> str:
