@@ -13,6 +13,7 @@ import pytest
 
 from labferry.detect.cadence import HOUR
 from labferry.engine.detection import attendance
+from labferry.engine.history import lane
 from labferry.engine.history.releasing import chosen, release
 from labferry.engine.reports.backlog import backlog
 from labferry.engine.reports.health import Severity
@@ -733,6 +734,23 @@ def test_ruling_04_a_hint_of_a_signal_in_an_old_session_is_dealt_with_at_once(pa
     assert (past.row().signal, past.standing()) == (FLAG, ("backlog", "")), "Alyx is asked again"
     past.ask()
     assert past.row().history is None
+
+
+def test_ruling_04_a_signal_in_an_old_session_does_not_wait_until_alyx_was_asked_about_all_others(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "IN_A_ROW", 2)
+    sessions = [f"KS005/2026-03-{day:02}/001" for day in range(2, 10)]
+    *_, last = [past.write(session) for session in sessions]
+    past.meet()
+    past.history.turn()
+    (last / FLAG).touch()
+    past.detect.rescan()
+    past.look()
+    for _ in range(2):
+        past.history.turn()
+    assert past.row(sessions[-1]).history is None
+    assert [past.standing(session) for session in sessions[2:-1]] == [("backlog", "")] * 5, "these wait for their turn"
 
 
 def test_ruling_04_a_hint_of_a_signal_while_the_journal_takes_nothing_is_kept(past: Past) -> None:

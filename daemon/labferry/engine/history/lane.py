@@ -15,6 +15,7 @@ from labferry.model import History, Stage, show_path
 
 LIVE_WORK = (Stage.RESOLVE, Stage.REGISTER)  # has the way
 YIELD = 1.0  # seconds
+IN_A_ROW = 100  # questions, until it is looked whether somebody is at work on an old session: it has the next one
 PUT_OFF = 600.0  # seconds until a session that could not be asked about is tried again
 _log = structlog.get_logger()
 
@@ -60,7 +61,7 @@ class HistoryLane(LaneThread):
         if not self._todo:
             now = self._context.clock.monotonic()
             ids = self._context.journal.backlog.unasked()
-            self._todo = [one for one in reversed(ids) if self._put_off.get(one, now) <= now]
+            self._todo = [one for one in reversed(ids) if self._put_off.get(one, now) <= now][-IN_A_ROW:]
         while self._todo:
             session = self._context.journal.sessions.get(self._todo[-1])
             if session is not None and session.history is History.UNASKED and is_there(session):
