@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import threading
+import time
 
 import structlog
 
@@ -87,10 +88,12 @@ class ControlServer:
         os.close(self._bell)
         with self._lock:
             connections = dict(self._open)
-        for thread, connection in connections.items():
+        for connection in connections.values():
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)  # wakes whoever waits for a next request
-            thread.join(grace / len(connections))
+        until = time.monotonic() + grace
+        for thread in connections:
+            thread.join(max(0.0, until - time.monotonic()))
         for connection in connections.values():
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
