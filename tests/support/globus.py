@@ -233,7 +233,7 @@ Make = Callable[..., GlobusBench]  # takes what a bench takes, but its directory
 
 
 @contextmanager
-def while_held(bench: GlobusBench, what: str, *, when: str = "before") -> Iterator[None]:
+def while_held(bench: GlobusBench, what: str | Mapping[str, Any], *, when: str = "before") -> Iterator[None]:
     """Let the lane work until its next request with `what` in its line, which is held until the block ends."""
     rule = bench.fault(match=what, when=when, action="hold")
     with ThreadPoolExecutor(1) as pool:
