@@ -31,7 +31,7 @@ def test_map_07_changed_content_asks_a_person_and_is_replaced_on_their_word(lab:
     done = lab.command("archive", PATH, "--json")
     assert (done.returncode, json.loads(done.stdout)["data"]["began"]) == (0, True)
     wait_until(lambda: "changed_after_archive" in lab.command("explain", PATH).stdout, what="the change to be seen")
-    assert "labferry archive SESSION --replace" in lab.command("explain", PATH).stdout
+    assert f"labferry archive {lab.root / PATH} --replace" in lab.command("explain", PATH).stdout
     assert list(copies(lab).values()) == [SMALL[WHEEL]]
 
     done = lab.command("archive", str(lab.root / PATH), "--replace")
